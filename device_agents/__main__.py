@@ -1,0 +1,187 @@
+"""The command `galaxy-agent`: join a galaxy once, then run."""
+
+import asyncio
+import logging
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from shutil import rmtree
+from typing import Annotated, NoReturn
+
+import structlog
+import typer
+
+from protocol.vocabulary import NAME, Kind
+
+from .agent import Agent, Parts, SentAway
+from .guard import BadPolicy, Guard
+from .identity import GUARD_FILE, Identity, JoinRefused, NotJoined, StateInUse, join, locked
+from .kinds import Offer, offer
+from .outbox import Outbox, OutboxFailed
+from .reconnect import Reconnect
+from .shelf import Shelf
+from .work import Bench
+
+app = typer.Typer(help="The agent that runs on a device and offers its tools to a galaxy.", no_args_is_help=True)
+
+REFUSED, SENT_AWAY = 3, 4
+SLOTS_MAX = 1_000
+STATE_HELP = "The device's folder: its key, its guard.toml, its outbox."
+
+
+class LogLevel(StrEnum):
+    """How much the agent says of itself."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+State = Annotated[Path, typer.Option(help=STATE_HELP, envvar="GALAXY_AGENT_STATE")]
+DEFAULT_STATE = Path("~/.galaxy-agent")
+
+
+@app.command("join")
+def join_command(
+    url: Annotated[str, typer.Argument(help="The galaxy's URL, such as http://127.0.0.1:8421")],
+    token: Annotated[str, typer.Argument(help="A join token, from `galaxy token join`")],
+    name: Annotated[str, typer.Option(help="The device's name in the galaxy")],
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Join a galaxy: make this device's key and have it accepted. The key never leaves the device."""
+    folder = state.expanduser()
+    if not NAME.fullmatch(name):
+        _fail(REFUSED, f"{name!r} is not a name: letters, digits and . _ ~ - only, at most 80")
+    if not url.startswith(("http://", "https://")):
+        _fail(REFUSED, f"{url!r} is not an http or https URL")
+    try:
+        join(folder, url.rstrip("/"), token, name)
+    except (JoinRefused, NotJoined) as exc:
+        _fail(REFUSED, str(exc))
+    typer.echo(f"{name} has joined {url}. What it allows is in {folder / GUARD_FILE}. Next: galaxy-agent run")
+
+
+@app.command()
+def run(
+    kind: Annotated[Kind, typer.Option(help="What sort of machine this is")] = Kind.SERVER,
+    label: Annotated[list[str] | None, typer.Option(help="key=value; repeatable")] = None,
+    slots: Annotated[
+        int | None, typer.Option(help="Attempts at once; default: processors", min=1, max=SLOTS_MAX)
+    ] = None,
+    state: State = DEFAULT_STATE,
+    log_level: Annotated[LogLevel, typer.Option(help="How much it says")] = LogLevel.INFO,
+) -> None:
+    """Run until told to stop: dial out, take work, report. SIGTERM drains."""
+    _log_to_stderr(log_level)
+    labels = _labels(label or [])
+    folder = state.expanduser()
+    try:
+        identity = Identity.load(folder)
+        lock = locked(folder)
+        guard = _guard(folder)
+        agent = _agent(identity, guard, offer(kind, labels, slots, guard))
+    except (NotJoined, StateInUse, BadPolicy, OSError) as exc:
+        _fail(REFUSED, str(exc))
+    except OutboxFailed as exc:
+        _fail(REFUSED, f"{exc}: make room, or move it away; Galaxy will then not learn what became of its last work")
+    assert lock >= 0, "held until the process ends"
+    try:
+        asyncio.run(_serve(agent))
+    except SentAway as exc:
+        _fail(SENT_AWAY, f"the galaxy sent this device away: {exc}")
+
+
+def _agent(identity: Identity, guard: Guard, offered: Offer) -> Agent:
+    folder = identity.folder
+    rmtree(folder / "scratch", ignore_errors=True)  # what a killed agent left
+    shelf = Shelf(identity.membership.url, folder / "artifacts")
+    now = _clock()
+    return Agent(
+        Parts(
+            identity=identity,
+            profile=offered.profile,
+            bench=Bench(offered.tools, guard, folder / "scratch", shelf),
+            shelf=shelf,
+            outbox=Outbox(folder / "outbox.db", now=now()),
+            reconnect=Reconnect(random.Random()),
+            now=now,
+        )
+    )
+
+
+async def _serve(agent: Agent) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if sys.platform == "win32":
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(agent.stop))
+        else:
+            loop.add_signal_handler(number, agent.stop)
+    await agent.run()
+
+
+def _clock() -> Callable[[], float]:
+    """Return a clock that never goes back, and goes on while the machine sleeps: leases run out meanwhile."""
+    if sys.platform == "linux":
+        ticks: Callable[[], float] = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    else:
+        ticks = time.monotonic
+    wall = time.time() - ticks()
+    return lambda: wall + ticks()
+
+
+def _guard(folder: Path) -> Guard:
+    work = folder / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    policy = folder / GUARD_FILE
+    return Guard.load(policy, work) if policy.exists() else Guard.default(work)
+
+
+def _labels(words: list[str]) -> dict[str, str]:
+    labels = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not (equals and NAME.fullmatch(key)):
+            _fail(REFUSED, f"--label {word}: write it as key=value; a key has letters, digits and . _ ~ - only")
+        labels[key] = value
+    return labels
+
+
+def _log_to_stderr(level: LogLevel) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.ExtraAdder(),
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+            ],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.dev.ConsoleRenderer(
+                    colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+                ),
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=level.upper())
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+
+
+def _fail(code: int, message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Run the command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Kinds of device: a kind is a profile of tools, labels and defaults, not a program of its own."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
+
+from protocol.vocabulary import Kind, Profile
+
+from .guard import Guard
+from .tools import tools_for
+from .tools.base import Tool, spec_of
+
+
+class Offer(NamedTuple):
+    """The tools that a device runs, and the profile that tells Galaxy of them."""
+
+    tools: dict[str, Tool]
+    profile: Profile
+
+
+def offer(kind: Kind, labels: dict[str, str], slots: int | None, guard: Guard) -> Offer:
+    """Return what a device of this kind offers under its guard; by default it has a slot for each processor."""
+    tools = {name: tool for name, tool in tools_for(kind).items() if guard.allows(name)}
+    found = {"os": platform.system().lower(), "arch": platform.machine().lower()}
+    profile = Profile(
+        kind=kind,
+        slots=slots or os.cpu_count() or 1,
+        tools=tuple(spec_of(tool) for tool in tools.values()),
+        labels=found | labels,
+        agent=f"galaxy-agent {_version()}",
+    )
+    return Offer(tools, profile)
+
+
+def _version() -> str:
+    try:
+        return version("galaxy")
+    except PackageNotFoundError:
+        return "unknown"

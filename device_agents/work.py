@@ -1,0 +1,159 @@
+"""Runs one tool call within its limits and makes a report of whatever happens."""
+
+import asyncio
+import hashlib
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from traceback import format_exception_only
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from protocol.messages import Assign, Report
+from protocol.vocabulary import RESULT_INLINE_BYTES_MAX, Outcome
+
+from .arguments import with_artifacts
+from .desk import REPEATABLE
+from .errors import ToolFailed
+from .guard import Guard
+from .tools.base import ArtifactShelf, Context, Tool
+from .tools.blocking import unblocked
+
+log = logging.getLogger(__name__)
+
+CUT_OFF = frozenset({"timeout", "broken_answer", "output_too_large"})  # codes of calls that were ended in the middle
+
+_encoder = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What calls need and share: the tools, the policy, a place for scratch files, and the shelf of artifacts."""
+
+    tools: Mapping[str, Tool]
+    guard: Guard
+    scratch: Path
+    shelf: ArtifactShelf
+
+
+@dataclass(slots=True)
+class Call:
+    """A call under way. From the moment on that it is `begun`, its effect may happen."""
+
+    assign: Assign
+    bench: Bench
+    context: Context
+    begun: bool = False
+
+
+async def work(assign: Assign, bench: Bench, progress: Callable[[str, float | None], None]) -> Report:
+    """Return the report of the call. Cancelled, it stops the call and reports that: the caller asked for it."""
+    scratch = bench.scratch / _folder_of(assign.attempt)
+    report = await _ended(Call(assign, bench, Context(assign.attempt, bench.guard, scratch, bench.shelf, progress)))
+    if scratch.exists():
+        await _removed(scratch)
+    return report
+
+
+async def _ended(call: Call) -> Report:
+    attempt, began = call.assign.attempt, perf_counter()
+    try:
+        result = await _run(call)
+    except asyncio.CancelledError:
+        return Report(attempt, Outcome.CANCELLED, ran_s=_since(began))
+    except ToolFailed as exc:
+        failure, cut_off = exc.failure, exc.failure.code in CUT_OFF
+    except Exception as exc:  # a tool's bug is the call's failure, never the agent's end
+        log.exception("a tool crashed", extra={"attempt": attempt, "tool": call.assign.tool})
+        failure, cut_off = ToolFailed("tool_crashed", format_exception_only(exc)[0].strip()).failure, True
+    else:
+        return Report(attempt, Outcome.SUCCEEDED, result, ran_s=_since(began))
+    unknown = cut_off and call.begun and call.assign.effect not in REPEATABLE
+    outcome = Outcome.UNKNOWN if unknown else Outcome.FAILED
+    return Report(attempt, outcome, failure=failure, ran_s=_since(began))
+
+
+async def _run(call: Call) -> Raw:
+    assign, bench = call.assign, call.bench
+    tool = bench.tools.get(assign.tool)
+    if tool is None:
+        raise ToolFailed("no_such_tool", f"this device has no tool {assign.tool!r}", retryable=True)
+    if not bench.guard.allows(assign.tool):
+        raise ToolFailed("denied", f"{assign.tool} is not allowed here; `tools` in guard.toml would allow it")
+    try:
+        async with asyncio.timeout(assign.run_s or None) as limit:
+            arguments = await _arguments(assign, tool, bench)
+            call.begun = True
+            result = await _watched(assign, tool, arguments, call.context)
+            encoded = _encoder.encode(result)
+            if len(encoded) > RESULT_INLINE_BYTES_MAX:
+                encoded = await _shelved(encoded, call.context)
+            return Raw(encoded)
+    except TimeoutError:
+        if not limit.expired():
+            raise  # the tool's own
+        raise ToolFailed("timeout", f"not done within {assign.run_s:g} s", retryable=True) from None
+
+
+async def _watched(assign: Assign, tool: Tool, arguments: Any, context: Context) -> Any:
+    """Run the tool, and end it when it gives no sign of progress for too long."""
+    if not assign.idle_s:
+        return await tool.run(arguments, context)
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(assign.idle_s) as idle:
+
+            def alive(note: str, fraction: float | None) -> None:
+                with suppress(RuntimeError):  # it tidies up, for its time is over
+                    idle.reschedule(loop.time() + assign.idle_s)
+                context.progress(note, fraction)
+
+            alive_context = Context(context.attempt, context.guard, context.scratch, context.shelf, alive)
+            return await tool.run(arguments, alive_context)
+    except TimeoutError:
+        if not idle.expired():
+            raise
+        raise ToolFailed("timeout", f"no progress for {assign.idle_s:g} s", retryable=True) from None
+
+
+async def _arguments(assign: Assign, tool: Tool, bench: Bench) -> Any:
+    try:
+        if b'"$artifact"' not in bytes(assign.arguments):
+            return msgspec.json.decode(assign.arguments, type=tool.Arguments)
+        document = msgspec.json.decode(assign.arguments)
+        document = await with_artifacts(document, tool.Arguments, bench.shelf)
+        return msgspec.convert(document, tool.Arguments)
+    except (msgspec.ValidationError, msgspec.DecodeError) as exc:
+        raise ToolFailed("bad_arguments", f"{assign.tool}: {exc}") from exc
+
+
+async def _shelved(encoded: bytes, context: Context) -> bytes:
+    """Put a large result on the shelf, and return the reference that stands for it."""
+    context.scratch.mkdir(parents=True, exist_ok=True)
+    path = context.scratch / "result.json"
+    await unblocked(lambda _: path.write_bytes(encoded))
+    return _encoder.encode(await context.shelf.put(path, "application/json"))
+
+
+def _folder_of(attempt: str) -> str:
+    """Return a name for the attempt's folder that leads nowhere else, however the attempt is named."""
+    return hashlib.sha256(attempt.encode()).hexdigest()[:32]
+
+
+async def _removed(scratch: Path) -> None:
+    """Return when the folder is gone. The call has ended: a halt comes too late, and may not change its report."""
+    removing = asyncio.get_running_loop().run_in_executor(None, partial(shutil.rmtree, scratch, ignore_errors=True))
+    while not removing.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(removing)
+
+
+def _since(began: float) -> float:
+    return round(perf_counter() - began, 6)

@@ -1,0 +1,1 @@
+"""Galaxy: plans constellations of subtasks and runs them across the devices that people own."""

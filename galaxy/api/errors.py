@@ -1,0 +1,130 @@
+"""Every refusal as a problem (RFC 9457): a stable type, the place, and what to do next. The one place of the mapping."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from ..artifacts import TooLarge, WrongBytes, WrongOffset
+from ..core.errors import Conflict, InvalidEdit, Refused, StaleRevision, UnknownId
+from ..store.errors import StoreUnavailable
+
+MEDIA_TYPE = "application/problem+json"
+ERRORS_SHOWN = 20
+
+NEXT = {
+    "stale-revision": "Read the constellation again and make the edit against its revision.",
+    "invalid-edit": "Correct what stands at `place` and send it again; nothing was changed.",
+    "unknown-id": "List what there is, and check the spelling.",
+    "conflict": "Read the current state; the request does not fit it.",
+    "invalid-request": "Correct what stands at each place and send it again; nothing was changed.",
+    "unauthorized": "Send `Authorization: Bearer TOKEN`; the token was printed when the galaxy was made.",
+    "forbidden-host": "Use an address of this node, or let the name in with --allow-host.",
+    "forbidden-origin": "Call from the node's own pages, or from a program that sends no Origin.",
+    "body-too-large": "Send less at once: at most 4 MiB; add stars by edits.",
+    "not-found": "Look at /openapi.json for what there is.",
+    "method-not-allowed": "Look at /openapi.json for what this path takes.",
+    "ended": "An ended constellation does not change; submit a new one.",
+    "key-reused": "Use a new Idempotency-Key for another request.",
+    "in-progress": "The same request is being answered; ask again in a moment.",
+    "busy": "Ask again in a moment; what was not acknowledged may or may not be done, so use an Idempotency-Key.",
+    "store-unavailable": "Look at /readyz for the cause; nothing acknowledged is lost.",
+    "wrong-offset": "Continue at `offset`.",
+    "wrong-bytes": "Send the bytes whose SHA-256 is the artifact's name.",
+    "too-large": "Split it.",
+}
+
+
+class Problem(Exception):
+    """An answer that is a problem."""
+
+    def __init__(self, status: int, code: str, detail: str, **more: Any) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.detail, self.more = status, code, detail, more
+
+
+def response(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Return the problem as a response."""
+    body = {
+        "type": f"urn:galaxy:problem:{problem.code}",
+        "title": problem.code.replace("-", " ").capitalize(),
+        "status": problem.status,
+        "detail": problem.detail,
+        "next": NEXT.get(problem.code),
+        **problem.more,
+    }
+    content = {key: value for key, value in body.items() if value is not None}
+    return JSONResponse(content, problem.status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def problem_of(exc: Exception) -> Problem:
+    """Return the problem that an exception is to a caller."""
+    text = str(exc)
+    match exc:
+        case Problem():
+            return exc
+        case StaleRevision():
+            return Problem(409, "stale-revision", text, revision=exc.revision)
+        case InvalidEdit():
+            return Problem(422, "invalid-edit", text, place=exc.place or None)
+        case UnknownId():
+            return Problem(404, "unknown-id", text)
+        case Conflict() | Refused():
+            return Problem(409, "conflict", text)
+        case StoreUnavailable():
+            return Problem(503, "store-unavailable", text)
+        case WrongOffset():
+            return Problem(409, "wrong-offset", text, offset=exc.offset)
+        case WrongBytes():
+            return Problem(422, "wrong-bytes", text)
+        case TooLarge():
+            return Problem(413, "too-large", text)
+        case TimeoutError():
+            return Problem(503, "busy", "no answer in time")
+        case RequestValidationError():
+            return _invalid(exc)
+        case HTTPException():
+            codes = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}
+            return Problem(exc.status_code, codes.get(exc.status_code, "http-error"), str(exc.detail))
+    raise exc
+
+
+def install(app: FastAPI) -> None:
+    """Let the application answer with problems."""
+
+    async def handle(_: Request, exc: Exception) -> JSONResponse:
+        headers = getattr(exc, "headers", None)
+        return response(problem_of(exc), headers)
+
+    for kind in (
+        Problem,
+        Refused,
+        StoreUnavailable,
+        WrongOffset,
+        WrongBytes,
+        TooLarge,
+        TimeoutError,
+        RequestValidationError,
+        HTTPException,
+    ):
+        app.add_exception_handler(kind, handle)
+
+
+def _invalid(exc: RequestValidationError) -> Problem:
+    errors = [
+        {"place": _place(error["loc"]), "message": error["msg"]} for error in exc.errors()[:ERRORS_SHOWN]
+    ]
+    first = errors[0]
+    more = len(exc.errors()) - 1
+    detail = f"{first['place'] or 'the body'}: {first['message']}" + (f" (and {more} more)" if more else "")
+    return Problem(422, "invalid-request", detail, place=first["place"], errors=errors)
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """Return the location as a JSON pointer into the body, or with the name of what else was wrong."""
+    where, *path = location
+    pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
+    return pointer if where == "body" else f"{where}:{pointer.lstrip('/')}"

@@ -1,0 +1,37 @@
+"""Health, readiness and metrics."""
+
+from fastapi import APIRouter, Response
+
+from ..core.fleet import Presence
+from . import schemas
+from .parts import Node, answer
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz", response_model=schemas.HealthOut)
+async def healthz() -> Response:
+    """The process lives and its loop turns."""
+    return answer({"status": "ok"})
+
+
+@router.get("/readyz", response_model=schemas.HealthOut, responses={503: {"model": schemas.HealthOut}})
+async def readyz(node: Node) -> Response:
+    """The node can record, and so can promise."""
+    if node.is_stopping:
+        return answer({"status": "stopping"}, 503)
+    if trouble := node.runner.store_trouble:
+        return answer({"status": "unready", "detail": f"the store: {trouble}"}, 503)
+    return answer({"status": "ok"})
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(node: Node) -> Response:
+    """What the node measures of itself, in Prometheus' format."""
+    core, instruments = node.runner.core, node.metrics
+    instruments.leases.set(sum(len(held) for held in core.held.values()))
+    instruments.devices.set(sum(d.presence is Presence.CONNECTED for d in core.fleet.devices.values()))
+    instruments.constellations.set(len(core.constellations))
+    instruments.inbox.set(node.runner.waiting)
+    instruments.outbox.set(node.gateway.unacknowledged())
+    return Response(instruments.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

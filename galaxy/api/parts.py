@@ -1,0 +1,108 @@
+"""What the endpoints need of the node, in one value."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, cast
+
+import msgspec
+from fastapi import Depends, Request, Response
+
+from protocol.vocabulary import NAME
+
+from ..artifacts import Artifacts
+from ..core.constellation import Constellation
+from ..core.events import Event
+from ..gateway import Gateway
+from ..journal import constellation_of
+from ..metrics import Metrics
+from ..runner import Runner
+from ..store.contract import Answered, Recovered, Row, Store
+from ..store.errors import StoreUnavailable
+from .errors import Problem
+
+ANSWER_WITHIN_S = 10.0  # a commit takes milliseconds; a store that is gone may take for ever
+PAGE_ROWS = 5_000
+ENDED_KEPT = 8  # ended constellations that are kept as they were last read
+
+
+@dataclass(slots=True)
+class Parts:
+    """The node as the API sees it."""
+
+    runner: Runner
+    store: Store
+    gateway: Gateway
+    artifacts: Artifacts
+    metrics: Metrics
+    galaxy_id: str
+    now: Callable[[], float]
+    is_stopping: bool = False
+    answering: set[str] = field(default_factory=set)  # Idempotency-Keys of requests that are being answered
+    ended: OrderedDict[str, Constellation] = field(default_factory=OrderedDict)
+
+    async def tell(self, event: Event, answered: Answered | None = None) -> None:
+        """Return once the event is durable. Raise Refused, StoreUnavailable, or TimeoutError: then it may come to be."""
+        self._require_recording()
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            await self.runner.tell(event, answered)
+
+    async def durable(self) -> None:
+        """Return once all that the core shows is safe to act on; raise StoreUnavailable or TimeoutError."""
+        self._require_recording()
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            await self.runner.durable()
+
+    async def require_known(self, constellation_id: str) -> None:
+        """Raise Problem unless there is, or was, such a constellation."""
+        if constellation_id not in self.runner.core.constellations and constellation_id not in self.ended:
+            # What is no name is nobody's, and not every database can be asked for it.
+            if not NAME.fullmatch(constellation_id) or await self.store.summary(constellation_id) is None:
+                raise Problem(404, "unknown-id", f"no constellation {constellation_id!r}")
+
+    async def constellation(self, constellation_id: str) -> Constellation:
+        """Return an open or an ended constellation; raise Problem."""
+        if found := self.runner.core.constellations.get(constellation_id):
+            return found
+        if constellation_id in self.ended:
+            self.ended.move_to_end(constellation_id)
+            return self.ended[constellation_id]
+        await self.require_known(constellation_id)
+        rows = await self._all_rows(constellation_id)
+        replayed = constellation_of(Recovered(constellation_id, None, 0, rows))
+        if replayed.end is not None:  # else it ended a moment ago and that is being written: not to be kept
+            self.ended[constellation_id] = replayed
+            while len(self.ended) > ENDED_KEPT:
+                self.ended.popitem(last=False)
+        return replayed
+
+    async def open_constellation(self, constellation_id: str) -> Constellation:
+        """Return a constellation that may still change; raise Problem."""
+        found = await self.constellation(constellation_id)
+        if constellation_id not in self.runner.core.constellations:
+            raise Problem(409, "ended", f"{constellation_id} has ended: {found.state}")
+        return found
+
+    def _require_recording(self) -> None:
+        if self.runner.store_trouble:
+            raise StoreUnavailable(self.runner.store_trouble)
+
+    async def _all_rows(self, stream: str) -> list[Row]:
+        rows: list[Row] = []
+        while page := await self.store.events(stream, rows[-1].seq if rows else 0, PAGE_ROWS):
+            rows += page
+        return rows
+
+
+def parts(request: Request) -> Parts:
+    """Return the node's parts."""
+    return cast(Parts, request.app.state.parts)
+
+
+Node = Annotated[Parts, Depends(parts)]
+
+
+def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return a value as JSON: it is encoded once, its raw results as they are."""
+    return Response(msgspec.json.encode(value), status, headers, "application/json")

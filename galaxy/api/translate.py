@@ -1,0 +1,102 @@
+"""From what callers send to the core's words. Mistakes that only a closer look finds are named by their place."""
+
+import msgspec
+from msgspec import Raw
+
+from ..core import edit
+from ..core.binding import BindingError, bindings_in
+from ..core.condition import compiled
+from ..core.edit import AnyOperation
+from ..core.errors import InvalidEdit
+from ..core.star import Disconnect, Line, Needs, Retry, Star, Timeouts, Verify, When
+from . import schemas
+
+
+def star_of(sent: schemas.StarIn, place: str) -> Star:
+    """Return the star as the core knows it; raise InvalidEdit naming the place."""
+    try:
+        bindings = bindings_in(sent.arguments)
+    except BindingError as exc:
+        raise InvalidEdit(f"star {sent.id}: {exc}", f"{place}/arguments{exc.place}") from None
+    if any(binding.source == sent.id for binding in bindings):
+        raise InvalidEdit(f"star {sent.id} binds to itself", f"{place}/arguments")
+    return Star(
+        id=sent.id,
+        tool=sent.tool,
+        arguments=_raw(sent.arguments),
+        bindings=bindings,
+        title=sent.title,
+        needs=_needs_of(sent.needs) if sent.needs else Needs(),
+        effects=sent.effects,
+        verify=_verify_of(sent.verify, f"{place}/verify"),
+        retry=Retry(**sent.retry.model_dump()) if sent.retry else Retry(),
+        timeouts=Timeouts(**sent.timeouts.model_dump()) if sent.timeouts else Timeouts(),
+        disconnect=_disconnect_of(sent.disconnect, f"{place}/disconnect") if sent.disconnect else Disconnect(),
+        priority=sent.priority,
+        on_failure=sent.on_failure,
+    )
+
+
+def line_of(sent: schemas.LineIn, place: str) -> Line:
+    """Return the line as the core knows it; raise InvalidEdit naming the place."""
+    when = sent.when or (When.CONDITION if sent.condition else When.SUCCESS)
+    if (when is When.CONDITION) != (sent.condition is not None):
+        raise InvalidEdit(f"a line with `when: {when}` and {'a' if sent.condition else 'no'} condition", place)
+    if sent.condition:
+        _require_cel(sent.condition, f"{place}/condition")
+    return Line(sent.source, sent.target, when, sent.condition or "")
+
+
+def operation_of(sent: schemas.OperationIn, place: str) -> AnyOperation:
+    """Return the operation as the core knows it; raise InvalidEdit naming the place."""
+    match sent:
+        case schemas.AddStarIn():
+            return edit.AddStar(star_of(sent.star, f"{place}/star"))
+        case schemas.UpdateStarIn():
+            return edit.UpdateStar(star_of(sent.star, f"{place}/star"))
+        case schemas.SupersedeIn():
+            return edit.Supersede(sent.id, star_of(sent.star, f"{place}/star"))
+        case schemas.AddLineIn():
+            return edit.AddLine(line_of(sent.line, f"{place}/line"))
+        case schemas.UpdateLineIn():
+            return edit.UpdateLine(line_of(sent.line, f"{place}/line"))
+        case schemas.RemoveStarIn():
+            return edit.RemoveStar(sent.id)
+        case schemas.RemoveLineIn():
+            return edit.RemoveLine(sent.source, sent.target)
+        case schemas.RetryStarIn():
+            return edit.Retry(sent.id)
+        case schemas.SkipStarIn():
+            return edit.Skip(sent.id, sent.reason)
+
+
+def _needs_of(sent: schemas.NeedsIn) -> Needs:
+    return Needs(tuple(sent.tools), sent.labels, sent.device or "")
+
+
+def _disconnect_of(sent: schemas.DisconnectIn, place: str) -> Disconnect:
+    stop_after_s = sent.lost_after_s if sent.stop_after_s is None else sent.stop_after_s
+    if stop_after_s > sent.lost_after_s:
+        text = "stop_after_s may not exceed lost_after_s: two devices could act at once"
+        raise InvalidEdit(text, f"{place}/stop_after_s")
+    return Disconnect(sent.lost_after_s, stop_after_s)
+
+
+def _verify_of(sent: schemas.VerifyIn | None, place: str) -> Verify | None:
+    if sent is None:
+        return None
+    _require_cel(sent.happened, f"{place}/happened")
+    if bindings_in(sent.arguments):
+        raise InvalidEdit("a verification's arguments may not hold bindings", f"{place}/arguments")
+    return Verify(sent.tool, sent.happened, _raw(sent.arguments))
+
+
+def _require_cel(condition: str, place: str) -> None:
+    try:
+        compiled(condition)
+    except ValueError as exc:
+        raise InvalidEdit(str(exc), place) from None
+
+
+def _raw(arguments: schemas.JsonObject) -> Raw:
+    return Raw(msgspec.json.encode(arguments))

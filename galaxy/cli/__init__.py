@@ -1,0 +1,1 @@
+"""The command `galaxy`: serve a node, and talk to one."""

@@ -1,0 +1,32 @@
+"""The commands, put together."""
+
+import typer
+
+from . import commands
+from .demo import demo
+from .fleet import devices_app, token_app
+from .serve import serve_command
+
+app = typer.Typer(help="Galaxy: run constellations of subtasks across your devices.", no_args_is_help=True)
+app.command("serve")(serve_command)
+app.command("demo")(demo)
+app.command("run")(commands.run)
+app.command("get")(commands.get)
+app.command("list")(commands.list_command)
+app.command("watch")(commands.watch)
+app.command("cancel")(commands.cancel)
+app.command("pause")(commands.pause)
+app.command("resume")(commands.resume)
+app.command("retry")(commands.retry)
+app.command("edit")(commands.edit)
+app.add_typer(devices_app, name="devices")
+app.add_typer(token_app, name="token")
+
+
+def main() -> None:
+    """Run the command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

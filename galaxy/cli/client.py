@@ -1,0 +1,108 @@
+"""The commands' side of the REST API."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx2
+
+from .exits import REFUSED, UNREACHABLE, fail
+
+ANSWER_WITHIN_S = 30.0
+STREAM_SILENCE_S = 60.0  # the node sends signs of life more often
+RECONNECTS_MAX = 30
+
+
+class Client:
+    """A node, as commands use it. What goes wrong ends the command with the code for it."""
+
+    def __init__(self, url: str, token: str) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self.url = url
+        self._http = httpx2.Client(base_url=url, headers=headers, timeout=ANSWER_WITHIN_S, trust_env=False)
+
+    def get(self, path: str, **query: Any) -> Any:
+        """Return the answer's JSON."""
+        return self._json("GET", path, params={key: value for key, value in query.items() if value is not None})
+
+    def post(self, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
+        """Return the answer's JSON."""
+        return self._json("POST", path, json=body, headers=headers)
+
+    def follow(self, constellation_id: str, after: int = 0) -> Iterator[dict[str, Any]]:
+        """Yield a constellation's events as they happen, across broken connections, until its end."""
+        broken = 0
+        while True:
+            try:
+                for event in self._stream(constellation_id, after):
+                    after, broken = event["seq"], 0
+                    yield event
+                    if event["kind"] == "constellation_ended":
+                        return
+                broken += 1
+            except httpx2.HTTPError as exc:
+                broken += 1
+                if broken > RECONNECTS_MAX:
+                    self._unreachable(exc)
+            if broken > RECONNECTS_MAX:
+                return
+            if broken > 1:
+                self._wait_until_there()
+
+    def _stream(self, constellation_id: str, after: int) -> Iterator[dict[str, Any]]:
+        path = f"/v1/constellations/{constellation_id}/events"
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
+        with self._http.stream("GET", path, headers=headers, timeout=STREAM_SILENCE_S) as answer:
+            if answer.status_code != httpx2.codes.OK:
+                answer.read()
+                _refuse(answer)
+            for line in answer.iter_lines():
+                if line.startswith("data: "):
+                    yield json.loads(line.removeprefix("data: "))
+
+    def _wait_until_there(self) -> None:
+        """Try to connect, with the transport's own back-off as the only pause."""
+        with httpx2.Client(transport=httpx2.HTTPTransport(retries=5), trust_env=False) as patient:
+            try:
+                patient.get(f"{self.url}/healthz", timeout=5.0)
+            except httpx2.HTTPError:
+                return
+
+    def _json(self, method: str, path: str, **request: Any) -> Any:
+        try:
+            answer = self._http.request(method, path, **request)
+        except httpx2.HTTPError as exc:
+            self._unreachable(exc)
+        if answer.is_error:
+            _refuse(answer)
+        return answer.json()
+
+    def _unreachable(self, exc: Exception) -> None:
+        text = f"cannot reach the node at {self.url}: {exc}"
+        fail(UNREACHABLE, f"{text}. Is `galaxy serve` running? --url names another.")
+
+
+def _refuse(answer: httpx2.Response) -> None:
+    try:
+        problem = answer.json()
+        words = [problem["detail"]]
+        words += [f"  {error['place']}: {error['message']}" for error in problem.get("errors", [])[1:]]
+        if problem.get("place"):
+            words[0] += f" (at {problem['place']})"
+        if problem.get("next"):
+            words.append(problem["next"])
+        text = "\n".join(words)
+    except (ValueError, KeyError, TypeError):
+        text = f"the answer was {answer.status_code} {answer.reason_phrase}"
+    fail(UNREACHABLE if answer.status_code in (502, 503, 504) else REFUSED, text)
+
+
+@contextmanager
+def connected(url: str, token: str) -> Iterator[Client]:
+    """Lend a client."""
+    client = Client(url, token)
+    try:
+        yield client
+    finally:
+        client._http.close()

@@ -1,0 +1,195 @@
+"""The commands that talk to a node."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from .client import Client, connected
+from .exits import CONSTELLATION_FAILED, REFUSED, fail
+from .progress import Watched
+from .show import clock, console, listing, live, summary_table
+
+Url = Annotated[str, typer.Option(envvar="GALAXY_URL", help="The node's URL")]
+Token = Annotated[str, typer.Option(envvar="GALAXY_TOKEN", help="The API token", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
+Id = Annotated[str, typer.Argument(help="The constellation's id")]
+StarId = Annotated[str, typer.Argument(help="The star's id")]
+Reason = Annotated[str, typer.Option(help="For those who read the history")]
+
+DEFAULT_URL = "http://127.0.0.1:8421"
+
+
+def run(
+    file: Annotated[Path, typer.Argument(help="YAML or JSON; - reads stdin")],
+    watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end; exit 1 if it fails")] = False,
+    key: Annotated[str, typer.Option(help="An Idempotency-Key: the same one never submits twice")] = "",
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+) -> None:
+    """Submit a constellation from a file."""
+    body = document(file)
+    with connected(url, token) as client:
+        submitted = client.post("/v1/constellations", body, {"Idempotency-Key": key} if key else None)
+        if watch:
+            _follow_to_exit(client, submitted["id"], as_json=as_json)
+        elif as_json:
+            print_json(submitted)
+        else:
+            console().print(f"{submitted['id']} runs: {submitted['stars']} stars. Next: galaxy watch {submitted['id']}")
+
+
+def get(
+    constellation: Id,
+    star: Annotated[str, typer.Option(help="Only this star, with why it is where it is")] = "",
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+) -> None:
+    """Show a constellation, or one of its stars."""
+    with connected(url, token) as client:
+        path = f"/v1/constellations/{constellation}"
+        if star:
+            found = client.get(f"{path}/stars/{star}")
+            print_json(found) if as_json else console().print(_star_text(found))
+        else:
+            found = client.get(path)
+            print_json(found) if as_json else console().print(summary_table(found))
+
+
+def list_command(
+    state: Annotated[str | None, typer.Option(help="Only those in this state")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200)] = 20,
+    cursor: Annotated[str | None, typer.Option(help="Where the last page ended")] = None,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+) -> None:
+    """List constellations, the newest first."""
+    with connected(url, token) as client:
+        page = client.get("/v1/constellations", state=state, limit=limit, cursor=cursor)
+    if as_json:
+        print_json(page)
+        return
+    rows = [
+        (one["id"], one["state"], one["stars"], clock(one["submitted_at"]), clock(one["ended_at"]))
+        for one in page["items"]
+    ]
+    console().print(listing(("id", "state", "stars", "submitted", "ended"), rows))
+    if page["next"]:
+        console().print(f"more: galaxy list --cursor {page['next']}")
+
+
+def watch(constellation: Id, as_json: AsJson = False, url: Url = DEFAULT_URL, token: Token = "") -> None:
+    """Follow a constellation to its end; exit 1 if it fails."""
+    with connected(url, token) as client:
+        _follow_to_exit(client, constellation, as_json=as_json)
+
+
+def cancel(
+    constellation: Id, reason: Reason = "", as_json: AsJson = False, url: Url = DEFAULT_URL, token: Token = ""
+) -> None:
+    """Cancel a constellation: what runs is told to stop."""
+    _act(url, token, constellation, "cancel", {"reason": reason}, as_json)
+
+
+def pause(
+    constellation: Id, reason: Reason = "", as_json: AsJson = False, url: Url = DEFAULT_URL, token: Token = ""
+) -> None:
+    """Dispatch nothing more of a constellation; what runs goes on."""
+    _act(url, token, constellation, "pause", {"reason": reason}, as_json)
+
+
+def resume(constellation: Id, as_json: AsJson = False, url: Url = DEFAULT_URL, token: Token = "") -> None:
+    """Let a paused constellation go on."""
+    _act(url, token, constellation, "resume", None, as_json)
+
+
+def retry(constellation: Id, star: StarId, as_json: AsJson = False, url: Url = DEFAULT_URL, token: Token = "") -> None:
+    """Try a star again: at once, or as a copy if it has failed for good."""
+    with connected(url, token) as client:
+        out = client.post(f"/v1/constellations/{constellation}/stars/{star}:retry")
+    print_json(out) if as_json else console().print(f"{star} is tried again: revision {out['revision']}")
+
+
+def edit(
+    constellation: Id,
+    file: Annotated[Path, typer.Argument(help="YAML or JSON with `operations`; - reads stdin")],
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+) -> None:
+    """Change what has not started: all of the file's operations, or none."""
+    body = document(file)
+    with connected(url, token) as client:
+        out = client.post(f"/v1/constellations/{constellation}/edits", body)
+    print_json(out) if as_json else console().print(f"{constellation} is at revision {out['revision']}")
+
+
+def document(file: Path) -> Any:
+    """Return what a YAML or JSON file holds; end the command naming the place if it cannot be read."""
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+        return yaml.safe_load(text)
+    except OSError as exc:
+        fail(REFUSED, f"cannot read {file}: {exc.strerror}")
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        fail(REFUSED, f"{file} is neither YAML nor JSON: {exc}")
+
+
+def follow(client: Client, constellation: str, *, quiet: bool) -> dict[str, Any]:
+    """Return a constellation's last picture, when it has ended; unless `quiet`, show how it gets there."""
+    watched, out = Watched(constellation), console()
+    watched.look(client.get(f"/v1/constellations/{constellation}"))
+    if quiet:
+        for _ in client.follow(constellation):
+            pass
+    else:
+        with live(out, watched) as tell:
+            for event in client.follow(constellation):
+                tell(watched.hear(event))
+    picture: dict[str, Any] = client.get(f"/v1/constellations/{constellation}")
+    if not quiet:
+        out.print(summary_table(picture))
+    return picture
+
+
+def _follow_to_exit(client: Client, constellation: str, *, as_json: bool) -> None:
+    picture = follow(client, constellation, quiet=as_json)
+    if as_json:
+        print_json(picture)
+    if picture["state"] != "succeeded":
+        raise typer.Exit(CONSTELLATION_FAILED)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _act(url: str, token: str, constellation: str, verb: str, body: Any, as_json: bool) -> None:
+    with connected(url, token) as client:
+        out = client.post(f"/v1/constellations/{constellation}:{verb}", body)
+    print_json(out) if as_json else console().print(f"{constellation}: {out['state']}")
+
+
+def _star_text(star: dict[str, Any]) -> str:
+    lines = [f"{star['id']}: {star['state']} ({star['tool']})"]
+    for attempt in star["attempts"]:
+        failure = f": {attempt['failure']['message']}" if attempt["failure"] else ""
+        lines.append(f"  #{attempt['number']} {attempt['device']} {attempt['outcome'] or 'held'}{failure}")
+        candidates = ", ".join(f"{c['device']} {c['held']}/{c['slots']}" for c in attempt["placement"]["candidates"])
+        lines.append(f"     chosen of: {candidates}")
+        lines += [f"     not {device}: {reason}" for device, reason in attempt["placement"]["refused"].items()]
+    if star["wait"]:
+        lines.append(f"  waits: {star['wait']['reason']}")
+        lines += [f"     {device}: {reason}" for device, reason in star["wait"]["refused"].items()]
+    if star["cause"]:
+        lines.append(f"  because {star['cause']}")
+    if star["result"] is not None:
+        lines.append(f"  result: {json.dumps(star['result'], ensure_ascii=False)[:500]}")
+    return "\n".join(lines)

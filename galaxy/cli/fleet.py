@@ -1,0 +1,111 @@
+"""The commands about devices and tokens."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .client import connected
+from .commands import DEFAULT_URL, AsJson, Reason, Token, Url, print_json
+from .show import clock, console, listing
+
+devices_app = typer.Typer(help="Devices: list, look, drain, revoke.", invoke_without_command=True)
+token_app = typer.Typer(help="Tokens: let a device join, or make a new API token.", no_args_is_help=True)
+
+DeviceId = Annotated[str, typer.Argument(help="The device's name")]
+
+
+@devices_app.callback()
+def devices(context: typer.Context, as_json: AsJson = False, url: Url = DEFAULT_URL, token: Token = "") -> None:
+    """List the devices."""
+    if context.invoked_subcommand:
+        return
+    with connected(url, token) as client:
+        found = client.get("/v1/devices")
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (
+            one["id"],
+            one["kind"],
+            "draining" if one["draining"] else one["presence"],
+            f"{one['held']}/{one['slots']}",
+            len(one["tools"]),
+            " ".join(f"{key}={value}" for key, value in one["labels"].items()),
+            clock(one["since"]),
+        )
+        for one in found["items"]
+    ]
+    console().print(listing(("device", "kind", "presence", "held", "tools", "labels", "since"), rows))
+
+
+@devices_app.command("get")
+def get_device(device: DeviceId, as_json: AsJson = False, url: Url = DEFAULT_URL, token: Token = "") -> None:
+    """Show a device with its tools."""
+    with connected(url, token) as client:
+        found = client.get(f"/v1/devices/{device}")
+    if as_json:
+        print_json(found)
+        return
+    rows = [(tool["name"], tool["effect"], tool["description"].split("\n")[0]) for tool in found["tools"]]
+    console().print(f"{found['id']}: {found['presence']}, {found['held']} of {found['slots']} slots held")
+    console().print(listing(("tool", "effect", "does"), rows))
+
+
+@devices_app.command("drain")
+def drain(device: DeviceId, reason: Reason = "", url: Url = DEFAULT_URL, token: Token = "") -> None:
+    """Give a device no new work, until its agent is started again."""
+    _act(url, token, device, "drain", reason)
+
+
+@devices_app.command("revoke")
+def revoke(device: DeviceId, reason: Reason = "", url: Url = DEFAULT_URL, token: Token = "") -> None:
+    """Take a device's key's right away, and its work back."""
+    _act(url, token, device, "revoke", reason)
+
+
+@token_app.command("join")
+def join_token(
+    minutes: Annotated[float, typer.Option(help="How long it may be used", min=0.1, max=1440)] = 15.0,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+) -> None:
+    """Make a token with which one device can join, once."""
+    with connected(url, token) as client:
+        made = client.post("/v1/join-tokens", {"minutes": minutes})
+    out = console()
+    if as_json:
+        print_json(made)
+    elif out.is_terminal:
+        out.print(made["token"], soft_wrap=True)
+        out.print(f"On the device: galaxy-agent join {url} {made['token']} --name NAME", soft_wrap=True)
+    else:
+        typer.echo(made["token"])
+
+
+@token_app.command("reset")
+def reset_token(
+    data: Annotated[Path | None, typer.Option(help="The node's folder")] = None,
+    database: Annotated[str | None, typer.Option(help="The node's PostgreSQL URL")] = None,
+) -> None:
+    """Make a new API token in place of the old one. The node must be stopped."""
+    import asyncio
+
+    from ..node import Settings, new_api_token
+    from ..store.errors import StoreError
+    from .exits import REFUSED, fail
+
+    given = {"data": data, "database": database}
+    try:
+        settings = Settings(**{name: value for name, value in given.items() if value})  # type: ignore[arg-type]
+        typer.echo(asyncio.run(new_api_token(settings)))
+    except StoreError as exc:
+        fail(REFUSED, str(exc))
+
+
+def _act(url: str, token: str, device: str, verb: str, reason: str) -> None:
+    with connected(url, token) as client:
+        out = client.post(f"/v1/devices/{device}:{verb}", {"reason": reason})
+    console().print(f"{device}: {'draining' if out['draining'] else out['presence']}")

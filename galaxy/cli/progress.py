@@ -1,0 +1,102 @@
+"""A constellation as its events tell it: what commands show while it runs."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Event = dict[str, Any]
+
+MARKS = {
+    "waiting": ("·", "dim"),
+    "ready": ("○", "cyan"),
+    "leased": ("◔", "yellow"),
+    "running": ("◑", "yellow"),
+    "succeeded": ("●", "green"),
+    "failed": ("✗", "red"),
+    "skipped": ("-", "dim"),
+    "cancelled": ("⊘", "magenta"),
+}
+TERMINAL = frozenset({"succeeded", "failed", "skipped", "cancelled"})
+
+
+@dataclass(slots=True)
+class StarLine:
+    """One star's line in a table."""
+
+    id: str
+    state: str = "waiting"
+    device: str = ""
+    attempts: int = 0
+    ran_s: float = 0.0
+    remark: str = ""
+
+
+@dataclass(slots=True)
+class Watched:
+    """A constellation, put together from a picture and the events after it."""
+
+    id: str
+    name: str = ""
+    state: str = "running"
+    stars: dict[str, StarLine] = field(default_factory=dict)
+
+    def look(self, picture: dict[str, Any]) -> None:
+        """Take over a full picture; what happened and cannot be told from one event is read there."""
+        self.name, self.state = picture["name"], picture["state"]
+        for star in picture["stars"]:
+            line = self.stars.setdefault(star["id"], StarLine(star["id"]))
+            line.state, line.attempts = star["state"], len(star["attempts"])
+            if star["attempts"]:
+                line.device = " > ".join(dict.fromkeys(attempt["device"] for attempt in star["attempts"]))
+                line.ran_s = sum(attempt["ran_s"] for attempt in star["attempts"])
+            line.remark = _remark(star)
+
+    def hear(self, event: Event) -> str:
+        """Take over an event; return the line that tells it to someone who reads a log, or nothing."""
+        star = self.stars.get(event.get("star", ""))
+        match event["kind"]:
+            case "star_leased" if star:
+                star.state, star.device, star.attempts = "leased", event["device"], event["attempt"]
+                purpose = " to verify" if event.get("purpose") == "verify" else ""
+                return f"{star.id}: attempt {event['attempt']}{purpose} on {event['device']}"
+            case "star_accepted" if star:
+                star.state = "running"
+            case "star_progressed" if star:
+                star.remark = event["note"]
+            case "star_reported" if star:
+                return self._reported(star, event)
+            case "lease_ended" | "star_failed" if star:
+                star.remark = event["failure"]["message"]
+                return f"{star.id}: {event.get('cause', 'failed')}: {star.remark}"
+            case "line_judged":
+                verdict = "holds" if event["met"] else "does not hold"
+                error = f" ({event['error']})" if event.get("error") else ""
+                return f"{event['source']} -> {event['target']}: the condition {verdict}{error}"
+            case "constellation_ended":
+                self.state = event["state"]
+                return f"{self.name or self.id}: {self.state}"
+        return ""
+
+    def _reported(self, star: StarLine, event: Event) -> str:
+        star.ran_s += event.get("ran_s", 0.0)
+        if event["outcome"] == "succeeded":
+            star.state, star.remark = "succeeded", ""
+            return f"{star.id}: succeeded on {event['device']} in {event.get('ran_s', 0.0):.2f} s"
+        failure = event.get("failure") or {"message": event["outcome"]}
+        star.state, star.remark = "ready", gist(failure["message"])
+        return f"{star.id}: {event['outcome']} on {event['device']}: {star.remark}"
+
+
+def gist(message: str) -> str:
+    """Return the first and the last line of a message: what was tried, and what it came to."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return lines[0] if len(lines) == 1 else " ... ".join((lines[0], lines[-1])) if lines else ""
+
+
+def _remark(star: dict[str, Any]) -> str:
+    if star["state"] == "succeeded":
+        return ""
+    if star["failure"]:
+        return gist(star["failure"]["message"])
+    if star["cause"] or star["stopping"]:
+        return str(star["cause"] or f"stopping: {star['stopping']}")
+    return str(star["wait"]["reason"]) if star["wait"] else ""

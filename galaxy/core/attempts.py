@@ -1,0 +1,164 @@
+"""What becomes of a star when an attempt at it begins, ends, or can never be made: first rungs of the failure ladder.
+
+Success settles the lines. A failure is followed by another attempt if policy lets the call be repeated; a call whose
+outcome nobody knows is verified, or fails as `outcome_unknown`, but is never repeated by itself; what has no attempts
+left fails, or waits for a person.
+"""
+
+from typing import TYPE_CHECKING
+
+from protocol.vocabulary import Effect, Failure, Outcome
+
+from .attempt import Attempt, AttemptId, LeaseEnd, Purpose
+from .course import VERIFICATIONS_MAX, Course
+from .events import EffectJudged, LeaseEnded, StarAccepted, StarFailed, StarLeased, StarProgressed, StarReported
+from .retry import REPEATABLE, delay_s, may_repeat
+from .star import OnFailure
+from .states import CANCELLED, FAILED, LEASED, READY, RUNNING, SUCCEEDED
+
+if TYPE_CHECKING:
+    from .constellation import Constellation
+
+FAILURE_PAUSE = "waits for a person: "
+
+
+def leased(c: "Constellation", event: StarLeased) -> None:
+    course = c.courses[event.star]
+    course.not_before = 0.0
+    attempt = Attempt(event.attempt, event.device, event.effect, event.at, event.purpose)
+    attempt.candidates, attempt.refused = event.candidates, event.refused
+    course.attempts.append(attempt)
+    course.state = LEASED
+    c._stirred.append(event.star)
+
+
+def accepted(c: "Constellation", event: StarAccepted) -> None:
+    course = c.courses[event.star]
+    course.attempts[-1].accepted_at = event.at
+    if course.state is LEASED:
+        c.move(course, RUNNING, event.at)
+
+
+def progressed(c: "Constellation", event: StarProgressed) -> None:
+    attempt = c.courses[event.star].attempts[-1]
+    attempt.note, attempt.fraction = event.note, event.fraction
+
+
+def reported(c: "Constellation", event: StarReported) -> None:
+    course = c.courses[event.star]
+    attempt = course.attempts[-1]
+    attempt.ended_at, attempt.outcome, attempt.ran_s = event.at, event.outcome, event.ran_s
+    if event.outcome is Outcome.SUCCEEDED:
+        if attempt.purpose is Purpose.RUN:
+            course.result, course.failure = event.result, None
+            c.move(course, SUCCEEDED, event.at)
+        elif course.stopping:
+            _stopped(c, course, event.at)
+        else:
+            course.proof = event.result
+            c.move(course, READY, event.at)
+        return
+    unknown = event.outcome is Outcome.UNKNOWN
+    attempt.failure = event.failure or Failure(event.outcome, f"the attempt was {event.outcome}", retryable=unknown)
+    _attempt_failed(c, course, attempt, unknown=unknown, began=True, at=event.at)
+
+
+def lease_ended(c: "Constellation", event: LeaseEnded) -> None:
+    course = c.courses[event.star]
+    attempt = course.attempts[-1]
+    attempt.ended_at, attempt.outcome = event.at, event.cause
+    if event.cause is LeaseEnd.NOT_STARTED:
+        if course.stopping:
+            _stopped(c, course, event.at)
+        else:
+            c.move(course, READY, event.at)
+        return
+    attempt.failure = event.failure
+    began = event.cause is not LeaseEnd.REJECTED or attempt.accepted_at is not None
+    _attempt_failed(c, course, attempt, unknown=began, began=began, at=event.at)
+
+
+def failed(c: "Constellation", event: StarFailed) -> None:
+    course = c.courses[event.star]
+    course.failure = event.failure
+    c.move(course, FAILED, event.at)
+
+
+def effect_judged(c: "Constellation", event: EffectJudged) -> None:
+    course = c.courses[event.star]
+    proof, course.proof, course.verifying, course.verifications = course.proof, None, False, 0
+    if event.happened:
+        course.result, course.failure = proof, None
+        c.move(course, SUCCEEDED, event.at)
+    elif event.error:
+        _given_up(c, course, Failure("outcome_unknown", f"the verification could not tell: {event.error}"), event.at)
+    else:
+        failure = Failure("not_happened", "the attempt was cut off before its effect", retryable=True)
+        _again_or_give_up(c, course, failure, repeatable=True, at=event.at)
+
+
+def _attempt_failed(
+    c: "Constellation", course: Course, attempt: Attempt, *, unknown: bool, began: bool, at: float
+) -> None:
+    failure = attempt.failure
+    assert failure
+    course.failure = failure
+    if course.stopping:
+        _stopped(c, course, at)
+    elif attempt.purpose is Purpose.VERIFY:
+        _verification_failed(c, course, failure, at)
+    elif unknown and attempt.effect not in REPEATABLE:
+        course.failures += 1
+        _outcome_unknown(c, course, attempt, failure, at)
+    else:
+        course.failures += 1
+        _again_or_give_up(c, course, failure, repeatable=may_repeat(failure, attempt.effect, began=began), at=at)
+
+
+def _stopped(c: "Constellation", course: Course, at: float) -> None:
+    course.cause = course.stopping
+    c.move(course, CANCELLED, at)
+
+
+def _outcome_unknown(c: "Constellation", course: Course, attempt: Attempt, failure: Failure, at: float) -> None:
+    if course.star.verify and attempt.effect is Effect.ONCE:
+        course.verifying = True
+        c.move(course, READY, at)
+    else:
+        _given_up(c, course, Failure("outcome_unknown", f"begun and cut off: {failure.message}"), at)
+
+
+def _verification_failed(c: "Constellation", course: Course, failure: Failure, at: float) -> None:
+    course.verifications += 1
+    if failure.retryable and course.verifications < VERIFICATIONS_MAX:
+        attempt = AttemptId(c.id, course.star.id, len(course.attempts))
+        c.move(course, READY, at)
+        course.not_before = at + delay_s(course.star.retry, attempt, course.verifications)
+    else:
+        course.verifying = False
+        _given_up(c, course, Failure("outcome_unknown", f"the verification failed: {failure.message}"), at)
+
+
+def _again_or_give_up(c: "Constellation", course: Course, failure: Failure, *, repeatable: bool, at: float) -> None:
+    policy = course.star.retry
+    if not repeatable or course.failures >= policy.attempts + course.granted:
+        _given_up(c, course, failure, at)
+        return
+    course.failure = failure
+    if course.state is not READY:
+        c.move(course, READY, at)
+    else:
+        c._stirred.append(course.star.id)
+    wait_s = delay_s(policy, AttemptId(c.id, course.star.id, len(course.attempts)), course.failures)
+    course.not_before = at + wait_s if wait_s else 0.0
+
+
+def _given_up(c: "Constellation", course: Course, failure: Failure, at: float) -> None:
+    course.failure = failure
+    if course.star.on_failure is OnFailure.PAUSE:
+        course.failure_held = True
+        c.paused = c.paused or f"{FAILURE_PAUSE}{course.star.id} failed: {failure.message}"[:500]
+        if course.state is not READY:
+            c.move(course, READY, at)
+    else:
+        c.move(course, FAILED, at)

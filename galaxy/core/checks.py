@@ -1,0 +1,126 @@
+"""What each event takes for granted, and the refusal when it is not so. Nothing here changes anything."""
+
+from typing import TYPE_CHECKING
+
+from protocol.vocabulary import NAME
+
+from . import attempt as attempts
+from .constellation import Constellation
+from .edit import drafted, submission
+from .errors import Conflict, InvalidEdit, StaleAttempt, StaleRevision
+from .events import (
+    CancelRequested,
+    ConstellationEdited,
+    ConstellationEvent,
+    ConstellationPaused,
+    ConstellationResumed,
+    ConstellationSubmitted,
+    DeviceConnected,
+    Event,
+    LeaseEnded,
+    ReportRefused,
+    StarAccepted,
+    StarProgressed,
+    StarReported,
+)
+
+if TYPE_CHECKING:
+    from .orchestrator import Orchestrator
+
+
+def check(core: "Orchestrator", event: Event) -> None:
+    """Raise Refused unless the event can be applied to the core as it is."""
+    match event:
+        case StarReported() | StarAccepted() | StarProgressed() | LeaseEnded():
+            _require_holder(core, event)
+        case ConstellationSubmitted():
+            _require_submittable(core, event)
+        case ConstellationEdited():
+            constellation = _not_cancelling(core, event)
+            if event.base != constellation.revision:
+                raise StaleRevision(constellation.id, constellation.revision)
+            if not event.edit.operations:
+                raise InvalidEdit("an edit without operations", "/operations")
+            drafted(constellation, event.edit.operations)
+        case ConstellationPaused():
+            if _not_cancelling(core, event).paused:
+                raise Conflict(f"{event.constellation} is paused already")
+        case ConstellationResumed():
+            if not _not_cancelling(core, event).paused:
+                raise Conflict(f"{event.constellation} is not paused")
+        case CancelRequested():
+            _not_cancelling(core, event)
+        case ConstellationEvent():
+            core.constellation(event.constellation)
+        case DeviceConnected():
+            for held in event.held:
+                _require_attempt_id(held.attempt)
+            core.fleet.check(event)
+        case _:
+            core.fleet.check(event)
+
+
+def _not_cancelling(core: "Orchestrator", event: ConstellationEvent) -> Constellation:
+    constellation = core.constellation(event.constellation)
+    if constellation.cancelled:
+        raise Conflict(f"{event.constellation} is being cancelled")
+    return constellation
+
+
+def _require_submittable(core: "Orchestrator", event: ConstellationSubmitted) -> None:
+    if event.constellation in core.constellations:
+        raise Conflict(f"constellation {event.constellation} exists already")
+    if not event.stars:
+        raise InvalidEdit("a constellation needs at least one star", "/stars")
+    if not NAME.fullmatch(event.constellation):
+        raise InvalidEdit(f"{event.constellation!r} is not a name for a constellation", "/constellation")
+    empty = Constellation(event.constellation)
+    try:
+        drafted(empty, submission(event.stars, event.lines))
+    except InvalidEdit as exc:
+        raise InvalidEdit(str(exc), _place_in_submission(exc.place, len(event.stars))) from None
+
+
+def _place_in_submission(place: str, stars: int) -> str:
+    """Return where it stands in what was submitted; `place` is among the operations that would make the same."""
+    if not place:
+        return ""
+    _, _, number, *rest = place.split("/")
+    if (index := int(number)) < stars:
+        return "/".join(["/stars", number, *rest[1:]])  # without the operation's `star`
+    return f"/lines/{index - stars}"
+
+
+def recorded_refusal(core: "Orchestrator", event: Event, refusal: str) -> ReportRefused | None:
+    """Return the event that keeps a refused word of a device, where there is an open constellation to keep it in."""
+    if not isinstance(event, StarReported | LeaseEnded) or event.constellation not in core.constellations:
+        return None
+    return ReportRefused(
+        at=event.at,
+        constellation=event.constellation,
+        star=event.star,
+        attempt=event.attempt,
+        device=event.device,
+        reason=refusal,
+    )
+
+
+def _require_attempt_id(text: str) -> None:
+    try:
+        attempts.AttemptId.parse(text)
+    except ValueError as exc:
+        raise Conflict(str(exc)) from None
+
+
+def _require_holder(core: "Orchestrator", event: StarReported | StarAccepted | StarProgressed | LeaseEnded) -> None:
+    """A device may speak of an attempt only while it holds it."""
+    name = str(attempts.AttemptId(event.constellation, event.star, event.attempt))
+    constellation = core.constellations.get(event.constellation)
+    course = constellation.courses.get(event.star) if constellation else None
+    if course is None:
+        raise StaleAttempt(name, "is of no open constellation")
+    held = course.attempt
+    if held is None or held.number != event.attempt:
+        raise StaleAttempt(name, "is over")
+    if held.device != event.device:
+        raise StaleAttempt(name, f"is held by {held.device}, not by {event.device}")

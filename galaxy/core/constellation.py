@@ -1,0 +1,369 @@
+"""A constellation: stars joined by lines, the course of each, and what its own events make of them.
+
+    apply(event)   change the state; return the stars that need a look: ready, ended, or to be stopped
+    questions      lines whose condition can be judged now
+
+The state is a function of the constellation's own stream of events. It knows nothing of devices but their names.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from . import attempts
+from .binding import bindings_in, renamed
+from .course import Course
+from .edit import Draft, drafted, submission
+from .errors import UnknownId
+from .events import (
+    CancelRequested,
+    ConstellationEdited,
+    ConstellationEnded,
+    ConstellationEvent,
+    ConstellationPaused,
+    ConstellationResumed,
+    ConstellationSubmitted,
+    EffectJudged,
+    FailedStar,
+    LeaseEnded,
+    LineJudged,
+    ReportRefused,
+    StarAccepted,
+    StarFailed,
+    StarLeased,
+    StarProgressed,
+    StarReported,
+)
+from .star import Line, Star, When
+from .states import (
+    CANCELLED,
+    FAILED,
+    HELD_BY_DEVICE,
+    NOT_STARTED,
+    READY,
+    SKIPPED,
+    SUCCEEDED,
+    TERMINAL,
+    TRANSITIONS,
+    WAITING,
+    ConstellationState,
+    StarState,
+)
+from .topology import lift
+
+MET_BY = {
+    When.SUCCESS: frozenset({SUCCEEDED}),
+    When.FAILURE: frozenset({FAILED}),
+    When.ALWAYS: TERMINAL,
+    When.CONDITION: frozenset({SUCCEEDED}),  # and only if its condition is judged to hold
+}
+
+
+class Verdict(Struct, frozen=True):
+    """What was found of a condition."""
+
+    met: bool
+    error: str = ""
+
+
+class Constellation:
+    """One constellation, alive. Snapshots of it are in `snapshot`, pictures in the views."""
+
+    def __init__(self, constellation_id: str) -> None:
+        self.id = constellation_id
+        self.name = ""
+        self.by = ""
+        self.submitted_at = 0.0
+        self.ended_at: float | None = None
+        self.end: ConstellationState | None = None
+        self.revision = 0
+        self.paused = ""  # why
+        self.cancelled = ""  # why
+        self.courses: dict[str, Course] = {}
+        self.into: dict[str, dict[str, Line]] = {}  # target -> source -> line
+        self.out_of: dict[str, dict[str, None]] = {}  # source -> targets
+        self.levels: dict[str, int] = {}  # each star's is above its sources': a topological order with room in it
+        self.verdicts: dict[tuple[str, str], Verdict] = {}
+        self.questions: dict[tuple[str, str], None] = {}
+        self.unfinished = 0
+        self._stirred: list[str] = []
+
+    @property
+    def state(self) -> ConstellationState:
+        if self.end:
+            return self.end
+        if self.cancelled:
+            return ConstellationState.CANCELLING
+        return ConstellationState.PAUSED if self.paused else ConstellationState.RUNNING
+
+    def course(self, star_id: str) -> Course:
+        """Return the star's course; raise UnknownId."""
+        try:
+            return self.courses[star_id]
+        except KeyError:
+            raise UnknownId("star", star_id) from None
+
+    def result_of(self, star_id: str) -> Raw | None:
+        course = self.courses.get(star_id)
+        return course.result if course else None
+
+    def counts(self) -> dict[str, int]:
+        """Return how many stars are in each state."""
+        return {str(state): n for state, n in sorted(Counter(c.state for c in self.courses.values()).items())}
+
+    def apply(self, event: ConstellationEvent) -> list[str]:
+        """Change the state as the event says; it was checked. Return the stars that need a look, in order."""
+        APPLIES[type(event)](self, event)
+        stirred, self._stirred = self._stirred, []
+        return stirred
+
+    def ending(self, at: float) -> ConstellationEnded:
+        """Return how this constellation ends, when no star is unfinished."""
+        failures = tuple(
+            FailedStar(star_id, course.failure, self._handler_of(star_id))
+            for star_id, course in self.courses.items()
+            if course.state is FAILED and course.failure
+        )
+        if self.cancelled:
+            state = ConstellationState.CANCELLED
+        elif any(not failed.handled_by for failed in failures):
+            state = ConstellationState.FAILED
+        else:
+            state = ConstellationState.SUCCEEDED
+        return ConstellationEnded(at=at, constellation=self.id, state=state, failures=failures, counts=self.counts())
+
+    def rebound(self, star: Star, names: dict[str, str]) -> Star:
+        """Return the star with the sources of its bindings renamed."""
+        arguments = renamed(star.arguments, names)
+        return msgspec.structs.replace(star, arguments=arguments, bindings=bindings_in(msgspec.json.decode(arguments)))
+
+    # How a star moves.
+
+    def move(self, course: Course, state: StarState, at: float) -> None:
+        """Move a star and, when that decides lines, the stars behind them."""
+        assert state in TRANSITIONS[course.state], (course.star.id, course.state, state)
+        course.state = state
+        self._stirred.append(course.star.id)
+        if state is READY:
+            course.ready_at = at
+        elif state in TERMINAL:
+            course.ended_at = at
+            course.stopping = ""
+            self.unfinished -= 1
+            self._decide_lines_out_of(course, at)
+
+    def _decide_lines_out_of(self, course: Course, at: float) -> None:
+        for target in self.out_of.get(course.star.id, ()):
+            line = self.into[target][course.star.id]
+            behind = self.courses[target]
+            if behind.state is not WAITING:
+                continue
+            if course.state not in MET_BY[line.when]:
+                self._skip(behind, _cannot_hold(line, course.state), at)
+            elif line.when is When.CONDITION:
+                self.questions[line.source, target] = None
+            else:
+                self._one_line_fewer(behind, at)
+
+    def _one_line_fewer(self, course: Course, at: float) -> None:
+        course.undecided -= 1
+        if course.undecided == 0:
+            self.move(course, READY, at)
+
+    def _skip(self, course: Course, cause: str, at: float) -> None:
+        # A chain of skips is as long as the graph is deep: a list, not the call stack, carries it.
+        pending = [(course, cause)]
+        while pending:
+            course, cause = pending.pop()
+            if course.state in TERMINAL:
+                continue
+            self._close(course, SKIPPED, cause, at)
+            for target in self.out_of.get(course.star.id, ()):
+                line, behind = self.into[target][course.star.id], self.courses[target]
+                if behind.state is not WAITING:
+                    continue
+                if line.when is When.ALWAYS:
+                    self._one_line_fewer(behind, at)
+                else:
+                    pending.append((behind, _cannot_hold(line, SKIPPED)))
+
+    def _close(self, course: Course, state: StarState, cause: str, at: float) -> None:
+        """End a star that no device holds; what was still to be found out or decided about it lapses."""
+        course.state, course.cause, course.ended_at = state, cause, at
+        course.failure_held, course.verifying, course.proof = False, False, None
+        self._stirred.append(course.star.id)
+        self.unfinished -= 1
+
+    def _answer(self, course: Course) -> None:
+        """Take a failed star from the person that it waits for: it is tried again, as often as its policy says."""
+        if course.failure_held:
+            course.failure_held, course.granted = False, course.failures
+
+    def _resettle(self, star_id: str, at: float) -> None:
+        """Work out anew what the lines into a star that has not started say of it."""
+        course, undecided, unmet = self.courses[star_id], 0, ""
+        for source, line in self.into.get(star_id, {}).items():
+            state = self.courses[source].state
+            verdict = self.verdicts.get((source, star_id))
+            if state not in TERMINAL:
+                undecided += 1
+            elif state not in MET_BY[line.when] or (verdict and not verdict.met):
+                unmet = _cannot_hold(line, state)
+            elif line.when is When.CONDITION and verdict is None:
+                undecided += 1
+                self.questions[source, star_id] = None
+        course.undecided = undecided
+        if unmet:
+            self._skip(course, unmet, at)
+        elif undecided and course.state is READY:
+            self._answer(course)
+            self.move(course, WAITING, at)
+        elif not undecided and course.state is WAITING:
+            self.move(course, READY, at)
+
+    def _handler_of(self, failed: str) -> str:
+        for target in self.out_of.get(failed, ()):
+            if self.into[target][failed].when is When.FAILURE and self.courses[target].state is SUCCEEDED:
+                return target
+        return ""
+
+    # How the graph changes.
+
+    def level_all(self) -> None:
+        """Give every star its level, where they were not kept."""
+        lift(self, self.courses)
+
+    def _install(self, draft: Draft, at: float) -> None:
+        touched: dict[str, None] = {}
+        for star_id, star in draft.stars.items():
+            course = self.courses.get(star_id)
+            if star is None:
+                if course:
+                    del self.courses[star_id], self.levels[star_id]
+                    self.into.pop(star_id, None)
+                    self.out_of.pop(star_id, None)
+                    self.unfinished -= 1
+                    self._stirred.append(star_id)
+            elif course:
+                course.star = star
+                touched[star_id] = None
+                self._stirred.append(star_id)
+            else:
+                self.courses[star_id] = Course(star)
+                self.unfinished += 1
+                touched[star_id] = None
+        for (source, target), line in draft.lines.items():
+            self.verdicts.pop((source, target), None)
+            self.questions.pop((source, target), None)
+            if line:
+                self.into.setdefault(target, {})[source] = line
+                self.out_of.setdefault(source, {})[target] = None
+            else:
+                self.into.get(target, {}).pop(source, None)
+                self.out_of.get(source, {}).pop(target, None)
+            if target in self.courses:
+                touched[target] = None
+        lift(self, touched)
+        for star_id in touched:
+            if self.courses[star_id].state in NOT_STARTED:
+                self._resettle(star_id, at)
+
+
+def _cannot_hold(line: Line, state: StarState) -> str:
+    needed = "failure" if line.when is When.FAILURE else "success"
+    was = {SKIPPED: "was skipped", CANCELLED: "was cancelled"}.get(state, str(state))
+    return f"it needed the {needed} of {line.source}, which {was}"
+
+
+def _submitted(c: Constellation, event: ConstellationSubmitted) -> None:
+    c.name, c.by, c.submitted_at, c.revision = event.name, event.by, event.at, 1
+    c._install(drafted(c, submission(event.stars, event.lines)), event.at)
+
+
+def _edited(c: Constellation, event: ConstellationEdited) -> None:
+    draft = drafted(c, event.edit.operations)
+    c.revision += 1
+    c._install(draft, event.at)
+    for star_id in draft.retried:
+        course = c.courses[star_id]
+        c._answer(course)
+        course.not_before, course.ready_at = 0.0, event.at
+        c._stirred.append(star_id)
+    for star_id, reason in draft.skipped.items():
+        c._skip(c.courses[star_id], reason or f"skipped by {event.by or 'an edit'}", event.at)
+    for star_id, by in draft.superseded.items():
+        c.courses[star_id].stopping = f"superseded by {by}"
+        c._stirred.append(star_id)
+    if c.paused.startswith(attempts.FAILURE_PAUSE) and not any(course.failure_held for course in c.courses.values()):
+        _resumed(c, ConstellationResumed(at=event.at, constellation=c.id))
+
+
+def _paused(c: Constellation, event: ConstellationPaused) -> None:
+    c.paused = event.reason or "paused"
+
+
+def _resumed(c: Constellation, event: ConstellationResumed) -> None:
+    c.paused = ""
+    for star_id, course in c.courses.items():
+        if course.state is not READY:
+            continue
+        if course.failure_held:  # going on without an answer means: so be it
+            course.failure_held = False
+            c.move(course, FAILED, event.at)
+        else:
+            course.ready_at = max(course.ready_at, event.at)
+            c._stirred.append(star_id)
+
+
+def _cancel_requested(c: Constellation, event: CancelRequested) -> None:
+    c.cancelled = event.reason or "cancelled"
+    for course in c.courses.values():
+        if course.state in HELD_BY_DEVICE:
+            course.stopping = course.stopping or c.cancelled
+            c._stirred.append(course.star.id)
+        elif course.state in NOT_STARTED:
+            c._close(course, CANCELLED, c.cancelled, event.at)
+    c.questions.clear()
+
+
+def _line_judged(c: Constellation, event: LineJudged) -> None:
+    c.questions.pop((event.source, event.target), None)
+    c.verdicts[event.source, event.target] = Verdict(event.met, event.error)
+    behind = c.courses[event.target]
+    if behind.state is not WAITING:
+        return
+    if event.met:
+        c._one_line_fewer(behind, event.at)
+    else:
+        why = f"cannot be told: {event.error}" if event.error else "does not hold"
+        c._skip(behind, f"its condition on {event.source} {why}", event.at)
+
+
+def _ended(c: Constellation, event: ConstellationEnded) -> None:
+    c.end, c.ended_at = event.state, event.at
+
+
+def _nothing(c: Constellation, event: ConstellationEvent) -> None:
+    """The event is for people; no decision follows from it."""
+
+
+APPLIES: dict[type[ConstellationEvent], Callable[[Constellation, Any], None]] = {
+    ConstellationSubmitted: _submitted,
+    ConstellationEdited: _edited,
+    ConstellationPaused: _paused,
+    ConstellationResumed: _resumed,
+    CancelRequested: _cancel_requested,
+    LineJudged: _line_judged,
+    ConstellationEnded: _ended,
+    ReportRefused: _nothing,
+    StarLeased: attempts.leased,
+    StarAccepted: attempts.accepted,
+    StarProgressed: attempts.progressed,
+    StarReported: attempts.reported,
+    LeaseEnded: attempts.lease_ended,
+    StarFailed: attempts.failed,
+    EffectJudged: attempts.effect_judged,
+}

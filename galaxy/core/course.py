@@ -1,0 +1,63 @@
+"""The course of a star: how far it is, what was tried, what came of it."""
+
+from msgspec import Raw, Struct
+
+from protocol.vocabulary import Effect, Failure
+
+from .attempt import Attempt, Purpose
+from .star import Star
+from .states import HELD_BY_DEVICE, WAITING, StarState
+
+VERIFICATIONS_MAX = 3
+
+
+class Course(Struct, omit_defaults=True, gc=False):
+    """Everything about a star that is not as written. Only its constellation changes it."""
+
+    star: Star
+    state: StarState = WAITING
+    attempts: list[Attempt] = []
+    result: Raw | None = None
+    failure: Failure | None = None  # the last one, also while another attempt is to come
+    cause: str = ""  # why it was skipped or cancelled
+    undecided: int = 0  # lines that lead here and are not decided yet
+    ready_at: float = 0.0
+    ended_at: float | None = None
+    not_before: float = 0.0  # back-off; 0: none
+    failures: int = 0  # attempts that count against the retry policy
+    granted: int = 0  # attempts that people granted beyond it
+    failure_held: bool = False  # its last failure waits for a person
+    stopping: str = ""  # why its attempt has been revoked
+    verifying: bool = False  # the next attempt asks whether the last one's effect happened
+    verifications: int = 0
+    proof: Raw | None = None  # what a verification found, to be judged
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The attempt that a device holds."""
+        return self.attempts[-1] if self.state in HELD_BY_DEVICE else None
+
+    @property
+    def purpose(self) -> Purpose:
+        """What the next attempt is for."""
+        return Purpose.VERIFY if self.verifying else Purpose.RUN
+
+    @property
+    def last_run(self) -> Attempt | None:
+        """The last attempt at the star itself."""
+        return next((a for a in reversed(self.attempts) if a.purpose is Purpose.RUN), None)
+
+    def placeable(self, paused: bool) -> bool:
+        """Whether a device could be given the star now, but for its back-off."""
+        return self.state is StarState.READY and not paused and not self.failure_held and self.proof is None
+
+    def failed_on(self) -> frozenset[str]:
+        """The devices on which an attempt at the star itself failed."""
+        if not self.failures:
+            return frozenset()
+        return frozenset(a.device for a in self.attempts if a.failure is not None and a.purpose is Purpose.RUN)
+
+    def effect(self) -> Effect:
+        """The effect class of the attempt that ended last."""
+        assert self.last_run, "an attempt has ended"
+        return self.last_run.effect

@@ -1,0 +1,95 @@
+"""Why a star waits, and what a device's silence means: the words for people, in one place."""
+
+from msgspec import Struct
+
+from protocol.vocabulary import Effect, Failure
+
+from .attempt import Attempt, Candidate, LeaseEnd, Purpose
+from .constellation import Constellation
+from .course import Course
+from .fleet import Device, Fleet, Presence
+from .placement.demand import Feasible
+from .states import HELD_BY_DEVICE, TERMINAL, WAITING
+
+
+class Wait(Struct, frozen=True, omit_defaults=True):
+    """Why a star does not run: a sentence, and for a ready one each device's reason."""
+
+    reason: str
+    candidates: tuple[Candidate, ...] = ()
+    refused: dict[str, str] = {}
+
+
+def wait(
+    constellation: Constellation, course: Course, found: Feasible | None, candidates: list[Candidate], *, queued: bool
+) -> Wait | None:
+    """Return why the star waits, or None if it runs or has ended."""
+    if course.state in TERMINAL:
+        return None
+    if course.state in HELD_BY_DEVICE:
+        return Wait(f"stopping: {course.stopping}") if course.stopping else None
+    if course.state is WAITING:
+        return Wait(_undecided(constellation, course))
+    if course.failure_held and course.failure:
+        return Wait(f"it failed and waits for a person to retry or skip it: {course.failure.message}")
+    if constellation.paused:
+        return Wait(f"the constellation is paused: {constellation.paused}")
+    if found is None:
+        return Wait("what a verification found is being judged")
+    if not found.able:
+        return Wait(_nobody(found), refused=found.refused)
+    reason = "every able device is full" if queued else "it backs off before another attempt"
+    return Wait(reason, tuple(candidates), found.refused)
+
+
+def silence(course: Course, attempt: Attempt, device: Device | None) -> tuple[LeaseEnd, Failure]:
+    """Return what it means that a deadline passed while a device held an attempt."""
+    if course.stopping:
+        text = f"{attempt.device} was told to stop and has not said that it did"
+        return LeaseEnd.UNCONFIRMED, Failure("stop_unconfirmed", text)
+    if device is None or device.presence is not Presence.CONNECTED:
+        text = f"{attempt.device} has been gone for {course.star.disconnect.lost_after_s:g} s"
+        return LeaseEnd.LOST, Failure("device_lost", text, retryable=True)
+    text = f"{attempt.device} has not reported within {course.star.timeouts.run_s:g} s and the grace"
+    return LeaseEnd.OVERRAN, Failure("overran", text, retryable=True)
+
+
+def absence(course: Course) -> tuple[LeaseEnd, Failure]:
+    """Return what it means that a device came back and does not answer for the attempt that it was given."""
+    if course.attempts[-1].accepted_at is None:
+        text = "the device came back and has not begun it"
+        return LeaseEnd.NOT_STARTED, Failure("not_started", text, retryable=True)
+    text = "the device came back without it, though it had begun"
+    return LeaseEnd.LOST, Failure("device_lost", text, retryable=True)
+
+
+def unplaced(course: Course, wait: Wait | None) -> Failure:
+    """Return what it means that no device could be given the star in time."""
+    text = f"no device within {course.star.timeouts.queue_s:g} s: {wait.reason if wait else ''}"
+    if course.verifying:
+        return Failure("outcome_unknown", f"the verification could not be made: {text}"[:2000])
+    return Failure("queue_timeout", text[:2000])
+
+
+def effect_of(course: Course, fleet: Fleet, device: str) -> Effect:
+    """Return the effect class that holds for the star's next attempt on this device."""
+    if course.purpose is Purpose.VERIFY:
+        return Effect.PURE
+    if course.star.effects is not None:
+        return course.star.effects
+    tool = fleet.tool(device, course.star.tool)
+    return tool.effect if tool else Effect.ONCE
+
+
+def _undecided(constellation: Constellation, course: Course) -> str:
+    sources = constellation.into.get(course.star.id, {})
+    open_ones = [source for source in sources if constellation.courses[source].state not in TERMINAL]
+    more = f" and {len(open_ones) - 5} more" if len(open_ones) > 5 else ""
+    return f"it waits for {', '.join(open_ones[:5])}{more}"
+
+
+def _nobody(found: Feasible) -> str:
+    if not found.refused:
+        return "no device has joined"
+    first = [f"{device}: {reason}" for device, reason in list(found.refused.items())[:5]]
+    return "no device is able: " + "; ".join(first)

@@ -1,0 +1,397 @@
+"""The orchestrator: events in, orders out.
+
+    check(event)      raise Refused, or promise that apply will not
+    apply(event)      change the state, return the orders that follow
+    due(now)          what follows by itself, as events: stars placed, conditions judged, deadlines passed, ends
+    next_deadline()   when the clock alone will make something due
+
+The shell's whole duty: check, record, apply, then record and apply what is due, and carry out the orders.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+
+from msgspec import Raw
+
+from protocol.vocabulary import Failure, Holding
+
+from . import checks, explain, judging
+from .attempt import AttemptId, Candidate, LeaseEnd, Purpose
+from .binding import BindingError, resolved
+from .constellation import Constellation
+from .course import Course
+from .errors import UnknownId
+from .events import (
+    ConstellationEnded,
+    ConstellationEvent,
+    ConstellationSubmitted,
+    DeviceConnected,
+    DeviceDisconnected,
+    DeviceDraining,
+    DeviceRevoked,
+    Event,
+    LeaseEnded,
+    NodeStarted,
+    StarFailed,
+    StarLeased,
+    StarReported,
+)
+from .fleet import Fleet, Presence
+from .orders import Disconnect, Order, Revoke, TellDrain, dispatched
+from .placement.demand import Demand, Feasible, demand_of, feasible
+from .placement.earliest import EXPLAINED_MAX, ranked
+from .placement.ready import Place, ReadyQueue
+from .states import HELD_BY_DEVICE, READY, TERMINAL, WAITING
+from .timers import Timers
+
+RUN_GRACE_S = 30.0  # a device enforces run_s itself; so much later its silence counts as an answer
+STOP_GRACE_S = 30.0  # for a device to confirm that it has stopped an attempt
+MEAN_RUN_WEIGHT = 0.1  # of the newest run in the moving mean
+MEAN_RUN_GUESS_S = 1.0
+FEASIBLE_MAX = 10_000  # demands that are remembered between two changes of the fleet
+
+Key = tuple[str, str]  # constellation, star
+
+
+class Orchestrator:
+    """All constellations that have not ended, the fleet, and the indexes that make each step cheap."""
+
+    def __init__(self) -> None:
+        self.constellations: dict[str, Constellation] = {}
+        self.fleet = Fleet()
+        self.held: dict[str, dict[Key, None]] = {}  # device -> what it holds
+        self._free: dict[str, None] = {}  # devices with a free slot
+        self._queue = ReadyQueue(self._is_placeable)
+        self._timers: Timers[Key] = Timers()
+        self._feasible: dict[Demand, Feasible] = {}
+        self._mean_run_s: dict[str, float] = {}
+        self._lapsed: deque[tuple[Key, LeaseEnd, Failure]] = deque()  # leases that are to be ended
+        self._questioned: dict[str, None] = {}  # constellations with conditions to judge
+        self._proofs: dict[Key, None] = {}  # stars with a verification to judge
+        self._ending: dict[str, None] = {}
+        self._bound: tuple[Key, Raw] | None = None  # the arguments of the star that is just being placed
+        self._steps = 0
+
+    def check(self, event: Event) -> None:
+        """Raise Refused, or promise that `apply` will do. Nothing is changed."""
+        checks.check(self, event)
+
+    def apply(self, event: Event) -> list[Order]:
+        """Change the state, return the orders that follow. The event was checked, or came from `due`."""
+        self._steps += 1
+        if isinstance(event, ConstellationEvent):
+            return self._apply_to_constellation(event)
+        self.fleet.apply(event)
+        self._feasible.clear()
+        handler = FLEET_HANDLERS.get(type(event))
+        orders = handler(self, event) if handler else []
+        if device_id := getattr(event, "device", ""):
+            self._count_slots(device_id)
+        return orders
+
+    def due(self, now: float) -> Iterator[Event]:
+        """Yield what the state and the clock have made true. Apply each event before asking for the next."""
+        steps = -1
+        while steps != self._steps:
+            steps = self._steps
+            yield from self._ended_leases(now)
+            yield from self._passed_deadlines(now)
+            yield from self._judgements(now)
+            yield from self._placements(now)
+            for constellation_id in list(self._ending):
+                del self._ending[constellation_id]
+                constellation = self.constellations[constellation_id]
+                if not constellation.unfinished:
+                    yield constellation.ending(now)
+
+    def next_deadline(self) -> float | None:
+        """Return when `due` will have something to say though nothing happened."""
+        return self._timers.next()
+
+    def constellation(self, constellation_id: str) -> Constellation:
+        """Return the open constellation; raise UnknownId."""
+        try:
+            return self.constellations[constellation_id]
+        except KeyError:
+            raise UnknownId("open constellation", constellation_id) from None
+
+    def restore(self, fleet: Fleet, constellations: Iterable[Constellation], at: float) -> None:
+        """Take over what replay gave back, and build the indexes anew."""
+        self.fleet = fleet
+        for device in fleet.devices:
+            self._count_slots(device)
+        for constellation in sorted(constellations, key=lambda c: c.submitted_at):
+            self.constellations[constellation.id] = constellation
+            for star_id, course in constellation.courses.items():
+                if attempt := course.attempt:
+                    self.held.setdefault(attempt.device, {})[constellation.id, star_id] = None
+                self._look(constellation, star_id, at)
+            self._note(constellation)
+
+    def load(self) -> dict[str, tuple[int, int]]:
+        """Return slots held and slots of each connected device."""
+        return {
+            device.id: (len(self.held.get(device.id, ())), device.slots)
+            for device in self.fleet.devices.values()
+            if device.presence is Presence.CONNECTED
+        }
+
+    def explained(self, constellation: Constellation, course: Course) -> explain.Wait | None:
+        """Return why a star that is not running waits, or None if it does not wait."""
+        found = self._feasible_for(demand_of(course)) if course.state is READY and course.proof is None else None
+        loads = self._loads(found.able) if found else []
+        queued = (constellation.id, course.star.id) in self._queue
+        return explain.wait(constellation, course, found, ranked(loads, self._mean_run(course)), queued=queued)
+
+    # applying
+
+    def _apply_to_constellation(self, event: ConstellationEvent) -> list[Order]:
+        match event:
+            case StarReported() | LeaseEnded():
+                self._release(event.device, (event.constellation, event.star))
+            case StarLeased():
+                self.held.setdefault(event.device, {})[event.constellation, event.star] = None
+                self._count_slots(event.device)
+            case ConstellationSubmitted():
+                self.constellations[event.constellation] = Constellation(event.constellation)
+        constellation = self.constellations[event.constellation]
+        orders: list[Order] = []
+        for star_id in constellation.apply(event):
+            order = self._look(constellation, star_id, event.at)
+            if order:
+                orders.append(order)
+        match event:
+            case StarLeased(constellation=constellation_id, star=star_id):
+                bound, self._bound = self._bound, None
+                arguments = bound[1] if bound and bound[0] == (constellation_id, star_id) else None
+                orders = [dispatched(constellation.courses[star_id].star, event, arguments)]
+            case StarReported():
+                self._learn(constellation.courses[event.star].star.tool, event.ran_s)
+            case LeaseEnded(cause=LeaseEnd.OVERRAN):
+                attempt = AttemptId(event.constellation, event.star, event.attempt)
+                orders.append(Revoke(event.device, attempt, event.failure.message))
+            case ConstellationEnded():
+                del self.constellations[event.constellation]
+        self._note(constellation)
+        return orders
+
+    def _note(self, constellation: Constellation) -> None:
+        if constellation.questions:
+            self._questioned[constellation.id] = None
+        if not constellation.unfinished and not constellation.end:
+            self._ending[constellation.id] = None
+
+    def _look(self, constellation: Constellation, star_id: str, at: float) -> Order | None:
+        """Put a star's entries in the indexes right; return the order to stop it, if it is to be stopped."""
+        key, course = (constellation.id, star_id), constellation.courses.get(star_id)
+        if course is None or course.state in TERMINAL or course.state is WAITING:
+            self._queue.forget(*key)
+            self._timers.clear(key)
+        elif course.state in HELD_BY_DEVICE:
+            self._queue.forget(*key)
+            return self._watch(key, course, at)
+        elif course.proof is not None:
+            self._timers.clear(key)
+            self._proofs[key] = None
+        elif not course.placeable(bool(constellation.paused)):
+            self._queue.forget(*key)
+            self._timers.clear(key)
+        elif course.not_before > at:
+            self._queue.forget(*key)
+            self._timers.set(key, course.not_before)
+        else:
+            self._queue.put(demand_of(course), *key, course.star.priority, course.ready_at)
+            if queue_s := course.star.timeouts.queue_s:
+                self._timers.set(key, max(course.ready_at, course.not_before) + queue_s)
+            else:
+                self._timers.clear(key)
+        return None
+
+    def _watch(self, key: Key, course: Course, at: float) -> Order | None:
+        """Set the time at which the device's silence about its attempt becomes an answer."""
+        attempt = course.attempt
+        assert attempt
+        if course.stopping:
+            self._timers.set(key, at + STOP_GRACE_S)
+            return Revoke(attempt.device, AttemptId(*key, attempt.number), course.stopping)
+        device = self.fleet.devices.get(attempt.device)
+        if device is None or device.presence is not Presence.CONNECTED:
+            self._timers.set(key, at + course.star.disconnect.lost_after_s)
+        elif run_s := course.star.timeouts.run_s:
+            # A device that is back after the end of the run has its report in its outbox: let it come.
+            self._timers.set(key, max(attempt.leased_at + run_s, at) + RUN_GRACE_S)
+        else:
+            self._timers.clear(key)
+        return None
+
+    def _release(self, device: str, key: Key) -> None:
+        self.held.get(device, {}).pop(key, None)
+        self._count_slots(device)
+
+    def _count_slots(self, device_id: str) -> None:
+        device = self.fleet.devices.get(device_id)
+        if (
+            device
+            and device.presence is Presence.CONNECTED
+            and not device.draining
+            and len(self.held.get(device_id, ())) < device.slots
+        ):
+            self._free[device_id] = None
+        else:
+            self._free.pop(device_id, None)
+
+    def _learn(self, tool: str, ran_s: float) -> None:
+        ran_s = max(0.0, ran_s)  # a device may say anything
+        mean = self._mean_run_s.get(tool, ran_s)
+        self._mean_run_s[tool] = mean + MEAN_RUN_WEIGHT * (ran_s - mean)
+
+    # devices
+
+    def _node_started(self, event: NodeStarted) -> list[Order]:
+        self._free.clear()
+        for device in list(self.held):
+            self._watch_all(device, event.at)
+        return []
+
+    def _device_connected(self, event: DeviceConnected) -> list[Order]:
+        orders = self._watch_all(event.device, event.at)
+        mine = {str(self._attempt_id(key)): key for key in self.held.get(event.device, ())}
+        if not event.resumed:
+            answered_for = {held.attempt for held in event.held}
+            self._lapsed.extend(
+                (key, *explain.absence(self.constellations[key[0]].courses[key[1]]))
+                for attempt, key in mine.items()
+                if attempt not in answered_for
+            )
+        for held in event.held:
+            if held.holding is Holding.RUNNING and held.attempt not in mine:
+                orders.append(Revoke(event.device, AttemptId.parse(held.attempt), "it is no longer this device's"))
+        return orders
+
+    def _device_disconnected(self, event: DeviceDisconnected) -> list[Order]:
+        self._watch_all(event.device, event.at)
+        return []
+
+    def _device_draining(self, event: DeviceDraining) -> list[Order]:
+        return [TellDrain(event.device, event.reason)]
+
+    def _device_revoked(self, event: DeviceRevoked) -> list[Order]:
+        failure = Failure("device_revoked", f"{event.device} was revoked: {event.reason}", retryable=True)
+        self._lapsed.extend((key, LeaseEnd.REVOKED, failure) for key in self.held.get(event.device, ()))
+        return [Disconnect(event.device, event.reason)]
+
+    def _watch_all(self, device: str, at: float) -> list[Order]:
+        watched = ((key, self.constellations[key[0]].courses[key[1]]) for key in self.held.get(device, ()))
+        return [order for key, course in watched if (order := self._watch(key, course, at))]
+
+    def _attempt_id(self, key: Key) -> AttemptId:
+        return AttemptId(*key, self.constellations[key[0]].courses[key[1]].attempts[-1].number)
+
+    # what is due
+
+    def _ended_leases(self, now: float) -> Iterator[Event]:
+        while self._lapsed:
+            key, cause, failure = self._lapsed.popleft()
+            constellation = self.constellations.get(key[0])
+            attempt = constellation.courses[key[1]].attempt if constellation else None
+            if attempt and key in self.held.get(attempt.device, ()):
+                yield _lease_ended(now, AttemptId(*key, attempt.number), attempt.device, cause, failure)
+
+    def _passed_deadlines(self, now: float) -> Iterator[Event]:
+        while (key := self._timers.pop_due(now)) is not None:
+            constellation = self.constellations[key[0]]
+            course = constellation.courses[key[1]]
+            if attempt := course.attempt:
+                cause, failure = explain.silence(course, attempt, self.fleet.devices.get(attempt.device))
+                yield _lease_ended(now, AttemptId(*key, attempt.number), attempt.device, cause, failure)
+            elif course.placeable(bool(constellation.paused)):
+                if key in self._queue:
+                    failure = explain.unplaced(course, self.explained(constellation, course))
+                    yield StarFailed(at=now, constellation=key[0], star=key[1], failure=failure)
+                else:
+                    self._look(constellation, key[1], now)  # its back-off is over
+
+    def _judgements(self, now: float) -> Iterator[Event]:
+        for constellation_id in list(self._questioned):
+            del self._questioned[constellation_id]
+            if constellation := self.constellations.get(constellation_id):
+                yield from judging.lines(constellation, now)
+        for constellation_id, star_id in list(self._proofs):
+            del self._proofs[constellation_id, star_id]
+            if constellation := self.constellations.get(constellation_id):
+                yield from judging.proof(constellation, star_id, now)
+
+    def _placements(self, now: float) -> Iterator[Event]:
+        if not self._free or not len(self._queue):
+            return
+        stars = self._queue.round()
+        while self._free and (entry := stars.next()):
+            place, demand = entry
+            found = self._feasible_for(demand)
+            course = self.constellations[place.constellation].courses[place.star]
+            candidates = ranked(self._loads(found.able), self._mean_run(course))
+            if not candidates or candidates[0].device not in self._free:
+                continue
+            self._queue.take(demand)
+            yield self._leased(now, place, course, candidates, found)
+            stars.again(demand)
+
+    def _leased(
+        self, now: float, place: Place, course: Course, candidates: list[Candidate], found: Feasible
+    ) -> StarLeased | StarFailed:
+        key = (place.constellation, place.star)
+        if course.star.bindings and course.purpose is Purpose.RUN:
+            try:
+                arguments = resolved(course.star.arguments, self.constellations[key[0]].result_of)
+            except BindingError as exc:
+                failure = Failure("binding_unresolved", str(exc)[:2000])
+                return StarFailed(at=now, constellation=key[0], star=key[1], failure=failure)
+            self._bound = (key, arguments)
+        device = candidates[0].device
+        return StarLeased(
+            at=now,
+            constellation=key[0],
+            star=key[1],
+            attempt=len(course.attempts) + 1,
+            device=device,
+            effect=explain.effect_of(course, self.fleet, device),
+            purpose=course.purpose,
+            waited_s=round(now - course.ready_at, 6),
+            candidates=tuple(candidates[:EXPLAINED_MAX]),
+            refused=dict([*found.refused.items()][:EXPLAINED_MAX]) if found.refused else {},
+        )
+
+    def _feasible_for(self, demand: Demand) -> Feasible:
+        if demand not in self._feasible:
+            if len(self._feasible) >= FEASIBLE_MAX:
+                self._feasible.clear()
+            self._feasible[demand] = feasible(demand, self.fleet.devices)
+        return self._feasible[demand]
+
+    def _loads(self, able: Iterable[str]) -> list[tuple[str, int, int]]:
+        devices, held = self.fleet.devices, self.held
+        return [(device, len(held.get(device, ())), devices[device].slots) for device in able]
+
+    def _mean_run(self, course: Course) -> float:
+        return self._mean_run_s.get(course.star.tool, MEAN_RUN_GUESS_S)
+
+    def _is_placeable(self, place: Place) -> bool:
+        constellation = self.constellations.get(place.constellation)
+        course = constellation.courses.get(place.star) if constellation else None
+        return bool(constellation and course and course.placeable(bool(constellation.paused)))
+
+
+def _lease_ended(at: float, attempt: AttemptId, device: str, cause: LeaseEnd, failure: Failure) -> LeaseEnded:
+    constellation, star, number = attempt
+    return LeaseEnded(
+        at=at, constellation=constellation, star=star, attempt=number, device=device, cause=cause, failure=failure
+    )
+
+
+FLEET_HANDLERS: dict[type[Event], Callable[[Orchestrator, object], list[Order]]] = {
+    NodeStarted: Orchestrator._node_started,  # type: ignore[dict-item]
+    DeviceConnected: Orchestrator._device_connected,  # type: ignore[dict-item]
+    DeviceDisconnected: Orchestrator._device_disconnected,  # type: ignore[dict-item]
+    DeviceDraining: Orchestrator._device_draining,  # type: ignore[dict-item]
+    DeviceRevoked: Orchestrator._device_revoked,  # type: ignore[dict-item]
+}

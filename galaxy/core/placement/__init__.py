@@ -1,0 +1,5 @@
+"""Which device for which star, and why not the others.
+
+demand     what stars ask of devices, and which devices can do it: feasibility, with reasons
+earliest   the policy that scores the feasible ones: the earliest start
+"""

@@ -1,0 +1,81 @@
+"""What a star asks of a device. Stars that ask the same share one demand, so feasibility is worked out once for all."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from ..attempt import Purpose
+from ..course import Course
+from ..fleet import Device, Presence
+
+
+class Demand(NamedTuple):
+    """Tools, labels, a pinned device, and devices to avoid while another can do it."""
+
+    tools: frozenset[str]
+    labels: tuple[tuple[str, str], ...] = ()
+    device: str = ""
+    avoid: frozenset[str] = frozenset()
+
+
+class Feasible(NamedTuple):
+    """The devices that can meet a demand, and why the others cannot."""
+
+    able: tuple[str, ...]
+    refused: dict[str, str]
+
+
+def demand_of(course: Course) -> Demand:
+    """Return what the star's next attempt asks: a verification goes to where the effect may have happened."""
+    star, needs = course.star, course.star.needs
+    if course.purpose is Purpose.VERIFY:
+        assert star.verify, "only a star that says how is verified"
+        assert course.last_run, "and only after it was cut off"
+        return Demand(frozenset({star.verify.tool}), device=course.last_run.device)
+    if not (needs.tools or needs.labels or needs.device or course.failures):
+        return Demand(_only(star.tool))
+    tools = frozenset({star.tool, *needs.tools})
+    return Demand(tools, tuple(sorted(needs.labels.items())), needs.device, course.failed_on())
+
+
+def feasible(demand: Demand, devices: Mapping[str, Device]) -> Feasible:
+    """Return who can meet the demand. A device to avoid is able only where no other is."""
+    able: list[str] = []
+    refused: dict[str, str] = {}
+    for device in devices.values():
+        if reason := _obstacle(demand, device):
+            refused[device.id] = reason
+        else:
+            able.append(device.id)
+    others = [device_id for device_id in able if device_id not in demand.avoid]
+    if others and len(others) < len(able):
+        refused |= {device_id: "an attempt failed there" for device_id in able if device_id in demand.avoid}
+        able = others
+    return Feasible(tuple(able), refused)
+
+
+def _obstacle(demand: Demand, device: Device) -> str:
+    if demand.device and device.id != demand.device:
+        return f"the star is pinned to {demand.device}"
+    if device.presence is not Presence.CONNECTED or device.profile is None:
+        return f"it is {device.presence}"
+    if device.draining:
+        return f"it is draining: {device.draining}"
+    if missing := demand.tools - {tool.name for tool in device.profile.tools}:
+        return f"it has no tool {_listed(missing)}"
+    if wrong := [f"{k}={v}" for k, v in demand.labels if device.profile.labels.get(k) != v]:
+        return f"it has no label {_listed(wrong)}"
+    return ""
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(sorted(words))
+
+
+_SINGLE: dict[str, frozenset[str]] = {}
+
+
+def _only(tool: str) -> frozenset[str]:
+    """Return the set of one tool; the same object each time, as its hash is then known."""
+    if len(_SINGLE) > 1_000:
+        _SINGLE.clear()
+    return _SINGLE.setdefault(tool, frozenset({tool}))

@@ -1,0 +1,104 @@
+"""A star as it is written: one tool call, what it needs, and its policies. Frozen; its course is kept apart."""
+
+from enum import StrEnum
+
+from msgspec import Raw, Struct
+
+from protocol.vocabulary import Effect
+
+EMPTY = Raw(b"{}")
+
+
+class Needs(Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a device must have to be given the star."""
+
+    tools: tuple[str, ...] = ()  # beside the star's own tool
+    labels: dict[str, str] = {}
+    device: str = ""  # this one and no other
+
+
+class Retry(Struct, frozen=True, gc=False, omit_defaults=True):
+    """How often to try, and how long to wait between: exponential, capped, with full jitter."""
+
+    attempts: int = 3
+    backoff_s: float = 1.0
+    factor: float = 2.0
+    cap_s: float = 60.0
+    jitter: bool = True
+
+
+class Timeouts(Struct, frozen=True, gc=False, omit_defaults=True):
+    """How long a star may wait for a device, run, and run without a sign of progress (0: no limit)."""
+
+    queue_s: float = 3600.0
+    run_s: float = 300.0
+    idle_s: float = 0.0
+
+
+class Disconnect(Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a dropped connection means: the device stops the attempt by itself, and later Galaxy gives it up."""
+
+    lost_after_s: float = 60.0
+    stop_after_s: float = 60.0  # never more than lost_after_s, or two devices could act at once
+
+
+class Verify(Struct, frozen=True, gc=False, omit_defaults=True):
+    """A pure tool call that tells whether the effect of a cut-off attempt happened.
+
+    `happened` is a CEL expression over the call's `result`.
+    """
+
+    tool: str
+    happened: str
+    arguments: Raw = EMPTY
+
+
+class OnFailure(StrEnum):
+    """What to do when a star has no attempts left."""
+
+    FAIL = "fail"
+    PAUSE = "pause"  # keep the star, pause the constellation, and let a person retry or skip it
+
+
+class Binding(Struct, frozen=True, gc=False):
+    """One value of a star's arguments that comes from another star's result."""
+
+    source: str
+    pointer: str  # RFC 6901, into the result
+
+
+class Star(Struct, frozen=True, gc=False, omit_defaults=True):
+    """One subtask."""
+
+    id: str
+    tool: str
+    arguments: Raw = EMPTY  # a JSON object; `{"$from": star, "pointer": p}` in it is a binding
+    bindings: tuple[Binding, ...] = ()  # those in `arguments`, found by `binding.bindings_in`
+    title: str = ""
+    needs: Needs = Needs()
+    effects: Effect | None = None  # None: what the tool says of itself
+    verify: Verify | None = None
+    retry: Retry = Retry()
+    timeouts: Timeouts = Timeouts()
+    disconnect: Disconnect = Disconnect()
+    priority: int = 0
+    on_failure: OnFailure = OnFailure.FAIL
+
+
+class When(StrEnum):
+    """Which end of the source lets a line be crossed."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    ALWAYS = "always"
+    CONDITION = "condition"
+
+
+class Line(Struct, frozen=True, gc=False, omit_defaults=True):
+    """A dependency. There is at most one line between two stars."""
+
+    source: str
+    target: str
+    when: When = When.SUCCESS
+    condition: str = ""  # CEL over the source's `result`, where `when` is condition
+    implied: bool = False  # drawn by a binding, not by hand

@@ -1,0 +1,229 @@
+"""The composition root: it builds a node out of its parts, makes the one clock, and owns the one TaskGroup."""
+
+import asyncio
+import gc
+import logging
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import uvicorn
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from protocol.link import SOCKET_BYTES_MAX
+
+from . import access
+from .api.app import build
+from .api.gate import Rules
+from .api.parts import Parts
+from .artifacts import Artifacts
+from .core.events import FLEET, NodeStarted
+from .core.orchestrator import Orchestrator
+from .gateway import Gateway
+from .journal import constellation_of, fleet_of
+from .metrics import Metrics
+from .runner import Runner
+from .store import Durability, open_store
+from .store.contract import Store
+
+log = logging.getLogger(__name__)
+
+GALAXY_SETTING = "galaxy_id"
+LAG_EVERY_S = 1.0
+GOODBYE_WITHIN_S = 5.0
+ANSWERS_KEPT_S = 24 * 3600.0
+
+
+class Settings(BaseSettings):
+    """How a node is run. Each may come from the environment as GALAXY_..., or from the command line."""
+
+    model_config = SettingsConfigDict(env_prefix="GALAXY_")
+
+    data: Path = Path("~/.local/share/galaxy")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8421, ge=0, le=65535)
+    database: str = ""  # a PostgreSQL URL; by default SQLite in `data`
+    durability: Durability = "power"
+    token: str = ""  # the API token of the first start, instead of a generated one
+    insecure_listen: bool = False
+    allow_host: list[str] = []
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    heartbeat_s: float = Field(default=5.0, gt=0, le=300)
+
+
+class Unfit(Exception):
+    """The settings cannot be served; the message says what to do."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the node has its own."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def require_fit(settings: Settings) -> None:
+    """Raise Unfit for settings that would put the node at risk."""
+    if (settings.tls_certificate is None) != (settings.tls_key is None):
+        raise Unfit("a TLS certificate and its key go together: give both --tls-certificate and --tls-key")
+    exposed = not access.is_loopback(settings.host) and settings.tls_certificate is None
+    if exposed and not settings.insecure_listen:
+        raise Unfit(
+            f"listening on {settings.host} without TLS would show tokens to the network: give --tls-certificate and "
+            "--tls-key, or, behind a proxy that does TLS, --insecure-listen"
+        )
+
+
+async def serve(settings: Settings, ready: Callable[[str, str], None]) -> None:
+    """Serve until told to stop by SIGTERM or SIGINT.
+
+    `ready` is called once with the URL, and with the API token if it was made just now. Raise Unfit, StoreError or
+    OSError when it cannot be served.
+    """
+    require_fit(settings)
+    folder = settings.data.expanduser()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    listener = socket.create_server((settings.host, settings.port))
+    with listener:
+        async with _opened(settings, folder) as store:
+            node, token, new_token = await _assembled(settings, folder, store)
+            await _run(settings, node, token, listener, lambda url: ready(url, new_token))
+
+
+async def new_api_token(settings: Settings) -> str:
+    """Return a new API token, in place of the old one; raise StoreError, also if the node runs."""
+    async with _opened(settings, settings.data.expanduser()) as store:
+        token = access.new_token()
+        await store.set_setting(access.TOKEN_SETTING, access.digest(token))
+        return token
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, folder: Path) -> AsyncIterator[Store]:
+    store = await open_store(settings.database or folder, settings.durability)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def _assembled(settings: Settings, folder: Path, store: Store) -> tuple[Parts, str, str]:
+    """Return the node's parts, the digest of its API token, and the token itself if it is new."""
+    galaxy_id = await store.setting(GALAXY_SETTING)
+    if galaxy_id is None:
+        galaxy_id = secrets.token_hex(8)
+        await store.set_setting(GALAXY_SETTING, galaxy_id)
+    token_digest, new_token = await store.setting(access.TOKEN_SETTING), ""
+    if token_digest is None:
+        token = settings.token or access.new_token()
+        new_token = "" if settings.token else token
+        token_digest = access.digest(token)
+        await store.set_setting(access.TOKEN_SETTING, token_digest)
+    core, seqs, last_at = await _recovered(store)
+    now = _clock(last_at)
+    core.restore(core.fleet, list(core.constellations.values()), now())
+    metrics = Metrics()
+    runner = Runner(core, store, now, metrics, seqs)
+    gateway = Gateway(runner, galaxy_id, now, metrics, heartbeat_s=settings.heartbeat_s)
+    parts = Parts(runner, store, gateway, Artifacts(folder / "artifacts", store), metrics, galaxy_id, now)
+    return parts, token_digest, new_token
+
+
+async def _recovered(store: Store) -> tuple[Orchestrator, dict[str, int], float]:
+    """Return the galaxy as it was recorded, the number of each open stream's last event, and the last time in it."""
+    core, seqs, last_at = Orchestrator(), {}, 0.0
+    began = time.perf_counter()
+    async for recovered in store.recover():
+        if recovered.stream == FLEET:
+            core.fleet = fleet_of(recovered)
+        else:
+            core.constellations[recovered.stream] = constellation_of(recovered)
+        seqs[recovered.stream] = recovered.rows[-1].seq if recovered.rows else recovered.snapshot_seq
+        last_at = max(last_at, recovered.rows[-1].at if recovered.rows else 0.0)
+    facts = {"constellations": len(core.constellations), "took_s": round(time.perf_counter() - began, 3)}
+    log.info("recovered", extra=facts)
+    return core, seqs, last_at
+
+
+def _clock(not_before: float) -> Callable[[], float]:
+    """Return the one clock: the wall's time at start, then monotonic; never before what is recorded already."""
+    start, monotonic = max(time.time(), not_before), time.monotonic()
+    return lambda: start + time.monotonic() - monotonic
+
+
+async def _run(
+    settings: Settings, parts: Parts, token_digest: str, listener: socket.socket, ready: Callable[[str], None]
+) -> None:
+    names = frozenset({*map(str.lower, settings.allow_host), socket.gethostname().lower(), settings.host.lower()})
+    app = build(parts, Rules(token_digest, names, parts.gateway.artifact_device))
+    server = Server(
+        uvicorn.Config(
+            app,
+            ws="websockets-sansio",  # others are slower, or find a half-open link late
+            ws_max_size=SOCKET_BYTES_MAX,
+            ws_ping_interval=None,  # the protocol has its own signs of life
+            ws_per_message_deflate=False,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            ssl_certfile=settings.tls_certificate,
+            ssl_keyfile=settings.tls_key,
+            timeout_graceful_shutdown=int(GOODBYE_WITHIN_S),
+        )
+    )
+
+    def stop() -> None:
+        parts.is_stopping = True
+        parts.gateway.close()
+        server.should_exit = True
+
+    _on_signals(stop)
+    _collect_seldom()
+    host, port = listener.getsockname()[:2]
+    scheme = "https" if settings.tls_certificate else "http"
+    shown = f"[{host}]" if ":" in host else host
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(parts.runner.run(), name="runner")
+        lag = tasks.create_task(_measure_lag(parts.metrics), name="lag")
+        await parts.runner.tell(NodeStarted(at=parts.now()))
+        await parts.store.forget_answered(parts.now() - ANSWERS_KEPT_S)
+        ready(f"{scheme}://{shown}:{port}")
+        await server.serve(sockets=[listener])
+        await parts.runner.durable()
+        running.cancel()
+        lag.cancel()
+
+
+def _collect_seldom() -> None:
+    """Let the cycle collector look less often: a constellation is many small objects without a cycle among them.
+
+    With its defaults it takes a third of the time of a star, walking over all that has not ended again and again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if sys.platform == "win32":
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
+        else:
+            loop.add_signal_handler(number, stop)
+
+
+async def _measure_lag(metrics: Metrics) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LAG_EVERY_S
+        await asyncio.sleep(LAG_EVERY_S)
+        metrics.loop_lag.observe(max(0.0, loop.time() - due))

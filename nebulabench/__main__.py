@@ -1,0 +1,68 @@
+"""The command `nebulabench`."""
+
+import json
+import time
+from typing import Annotated
+
+import typer
+
+from .dispatch import measured
+from .graphs import Shape
+from .soak import soaked
+
+app = typer.Typer(help="NebulaBench: measure and break real galaxies.", no_args_is_help=True)
+
+
+@app.callback()
+def nebulabench() -> None:
+    """Measure and break real galaxies."""
+
+
+@app.command()
+def dispatch(
+    graph: Annotated[Shape, typer.Option(help="How the stars depend on each other")] = Shape.LAYERED,
+    stars: Annotated[int, typer.Option(min=10, max=100_000)] = 10_000,
+    devices: Annotated[int, typer.Option(min=1, max=100)] = 5,
+    durability: Annotated[str, typer.Option(help="power or process")] = "power",
+    database: Annotated[str, typer.Option(help="A PostgreSQL URL, instead of SQLite")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+) -> None:
+    """Measure how fast stars go through a node and real agents."""
+    found = measured(graph, stars, devices, durability, database=database)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for name, value in found.items():
+        typer.echo(f"{name:>20}  {value}")
+
+
+@app.command()
+def soak(
+    minutes: Annotated[float, typer.Option(help="Go on for so long; at least one run", min=0)] = 10.0,
+    seed: Annotated[int, typer.Option(help="Of the first run; the next has the next")] = 1,
+    kills: Annotated[int, typer.Option(help="In each run", min=0)] = 20,
+    stars: Annotated[int, typer.Option(help="In each run", min=30)] = 200,
+) -> None:
+    """Kill a node and its agents at random while effects run, and count the effects; exit 1 if any is wrong."""
+    until = time.monotonic() + 60 * minutes
+    while True:
+        found = soaked(seed, stars=stars, kills=kills, tell=typer.echo)
+        facts = (
+            f"{sum(found.kills.values())} kills, {found.verified} verified, {found.unknown} unknown, {found.wall_s} s"
+        )
+        verdict = "\n  ".join(found.violations) or "nothing was lost, and nothing happened twice"
+        typer.echo(f"seed {seed}: {facts}: {verdict}")
+        if found.violations:
+            raise typer.Exit(1)
+        if time.monotonic() >= until:
+            return
+        seed += 1
+
+
+def main() -> None:
+    """Run the command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

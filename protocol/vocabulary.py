@@ -1,0 +1,104 @@
+"""Words that both ends of the wire share, and the limits they agree on."""
+
+import re
+from enum import StrEnum
+
+from msgspec import Raw, Struct
+
+SUBPROTOCOL = "aip.v1"
+VERSION = 1
+
+FRAME_BYTES_MAX = 1 << 20
+RESULT_INLINE_BYTES_MAX = 64 << 10  # a larger result travels as an artifact
+TEXT_CHARS_MAX = 2_000  # of a failure's or a note's words; the rest is cut where it is made
+
+NOTHING = Raw(b"null")
+ARTIFACT = "$artifact"  # the key that makes a JSON object stand for bytes kept by Galaxy: their SHA-256
+
+# Names of stars, constellations, devices and labels: they stand in paths, attempt ids and file names.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,79}")
+
+
+class Kind(StrEnum):
+    """What sort of machine a device is."""
+
+    DESKTOP = "desktop"
+    SERVER = "server"
+    MOBILE = "mobile"
+    EDGE = "edge"
+
+
+class Effect(StrEnum):
+    """What running a tool call again would do to the world; it decides what may be retried or moved."""
+
+    PURE = "pure"  # looks, changes nothing
+    IDEMPOTENT = "idempotent"  # twice is the same as once
+    ONCE = "once"  # twice is wrong
+    INTERACTIVE = "interactive"  # a person is in the loop: never repeated without asking
+
+
+class Outcome(StrEnum):
+    """How an attempt ended, as the device says it."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"  # stopped because Galaxy revoked it
+    UNKNOWN = "unknown"  # begun, cut off, and nobody can tell whether the effect happened
+
+
+class Failure(Struct, frozen=True, omit_defaults=True):
+    """Why something did not work, for programs (`code`) and for people (`message`)."""
+
+    code: str
+    message: str
+    retryable: bool = False  # the same call may work at another time or place
+
+
+class ToolSpec(Struct, frozen=True, omit_defaults=True):
+    """Something a device can do. `arguments` and `result` are JSON Schemas."""
+
+    name: str
+    description: str
+    effect: Effect
+    arguments: Raw
+    result: Raw
+    limits: dict[str, int | float] = {}
+
+
+class Profile(Struct, frozen=True, omit_defaults=True):
+    """What a device says it is and can do."""
+
+    kind: Kind
+    slots: int
+    tools: tuple[ToolSpec, ...]
+    labels: dict[str, str] = {}
+    agent: str = ""  # name and version of the agent's software
+
+
+class Holding(StrEnum):
+    """In what way a device still holds an attempt when it comes back."""
+
+    RUNNING = "running"
+    FINISHED = "finished"  # its report follows, from the outbox
+
+
+class Held(Struct, frozen=True):
+    """An attempt that a device still answers for."""
+
+    attempt: str
+    holding: Holding
+
+
+class ByeCode(StrEnum):
+    """Why a link is closed; the first five are the peer's fault."""
+
+    MALFORMED = "malformed"
+    TOO_LARGE = "too_large"
+    OUT_OF_TURN = "out_of_turn"
+    VERSION = "version"
+    UNAUTHENTICATED = "unauthenticated"
+    SILENT = "silent"
+    REPLACED = "replaced"  # the same device has dialled again
+    REVOKED = "revoked"
+    OVERLOADED = "overloaded"
+    STOPPING = "stopping"
