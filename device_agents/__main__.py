@@ -125,6 +125,15 @@ async def _serve(agent: Agent) -> None:
     await agent.run()
 
 
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return how to make a loop; uvloop's is quicker, where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
 def _clock() -> Callable[[], float]:
     """Return a clock that never goes back, and goes on while the machine sleeps: leases run out meanwhile."""
     if sys.platform == "linux":

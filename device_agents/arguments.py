@@ -44,7 +44,7 @@ async def _replaced(value: Any, shelf: ArtifactShelf) -> Any:
 
 
 async def _content(reference: dict[str, Any], shelf: ArtifactShelf) -> Any:
-    pointer = reference.pop("pointer", "")
+    pointer = msgspec.convert(reference.get("pointer", ""), str)
     ref = msgspec.convert(reference, ArtifactRef)
     if ref.bytes > TEXT_BYTES_MAX:
         raise ToolFailed("too_large", f"an artifact of {ref.bytes} bytes as an argument, at most {TEXT_BYTES_MAX}")

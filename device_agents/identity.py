@@ -84,6 +84,8 @@ def join(folder: Path, url: str, token: str, name: str) -> Identity:
         _prepare(folder, key)
         galaxy = _accepted(url, token, name, key)
         membership = Membership(name, galaxy, url)
+        if not (folder / GUARD_FILE).exists():
+            _write(folder / GUARD_FILE, GUARD_TOML.encode())
         _write(folder / DEVICE_FILE, msgspec.json.format(msgspec.json.encode(membership)))
     except OSError as exc:
         raise JoinRefused(f"cannot write in {folder}: {exc}") from exc
@@ -113,8 +115,6 @@ def locked(folder: Path) -> int:
 
 def _prepare(folder: Path, key: Ed25519PrivateKey) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not (folder / GUARD_FILE).exists():
-        _write(folder / GUARD_FILE, GUARD_TOML.encode())
     secret = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
     _write(folder / KEY_FILE, base64.b64encode(secret))
 

@@ -45,9 +45,11 @@ class Shelf:
                 return True
             there = offset
             piece = await unblocked(lambda _: _piece(path, offset))
+            if not piece and size:
+                raise ToolFailed("artifact_changed", f"{path.name} was cut short while it was being uploaded")
             headers = {"Content-Type": media_type, "Content-Range": _content_range(offset, len(piece), size)}
             answer = await self._http.put(sha256, content=piece, headers=headers | self._bearer())
-            if answer.status_code == httpx2.codes.REQUEST_ENTITY_TOO_LARGE:
+            if answer.status_code == httpx2.codes.CONTENT_TOO_LARGE:
                 raise ToolFailed("artifact_too_large", f"Galaxy takes no artifact of {size} bytes")
             answer.raise_for_status()
             there += len(piece)
@@ -87,8 +89,7 @@ class Shelf:
             return here() >= ref.bytes
 
         await _until_done(the_rest, here, f"artifact {ref.sha256[:12]} could not be fetched")
-        sha256, _ = await unblocked(lambda stop: _digest(partial, stop))
-        if sha256 != ref.sha256:
+        if await unblocked(lambda stop: _digest(partial, stop)) != (ref.sha256, ref.bytes):
             partial.unlink()
             text = f"what came is not artifact {ref.sha256} of {ref.bytes} bytes"
             raise ToolFailed("artifact_corrupt", text, retryable=True)
@@ -137,14 +138,13 @@ class Shelf:
 async def _until_done(step: Callable[[], Awaitable[bool]], reached: Callable[[], int], what: str) -> None:
     """Take steps until one says that it was the last; give up after too many without progress, or back to the start."""
     breaks = setbacks = 0
-    last = reached()
+    last, why = reached(), "it gets no further"
     while True:
-        why = "it gets no further"
         try:
             if await step():
                 return
         except (httpx2.HTTPError, OSError) as exc:
-            why = str(exc) or type(exc).__name__
+            why = str(exc).partition("\n")[0] or type(exc).__name__
         now = reached()
         breaks = 0 if now > last else breaks + 1
         setbacks += now < last

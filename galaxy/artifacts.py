@@ -2,7 +2,9 @@
 
 import asyncio
 import hashlib
+import os
 import re
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -37,8 +39,9 @@ class Artifacts:
         self._taking: set[str] = set()
 
     async def found(self, sha256: str) -> ArtifactRow | None:
-        """Return what is known of a whole artifact."""
-        return await self._store.artifact(sha256)
+        """Return what is known of a whole artifact whose bytes are here."""
+        row = await self._store.artifact(sha256)
+        return row if row and self.path(sha256).exists() else None
 
     def path(self, sha256: str) -> Path:
         return self._folder / sha256[:2] / sha256
@@ -84,12 +87,27 @@ class Artifacts:
     def _verify(self, partial: Path, sha256: str) -> None:
         with partial.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found == sha256:
+                os.fsync(file.fileno())  # whoever is told that it is whole forgets it
         if found != sha256:
             partial.unlink()
             raise WrongBytes(f"the bytes are {found}")
         target = self.path(sha256)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.replace(target)
+        for folder in (target.parent, self._folder):
+            _sync_folder(folder)
 
     def _partial(self, sha256: str) -> Path:
         return self._folder / "incoming" / sha256
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut, where folders can be opened."""
+    if sys.platform == "win32":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -168,7 +168,9 @@ class Gateway:
             await self._greet(guest, messages[0])
             return
         if not guest.device:
-            return  # a Bye before any greeting
+            if not messages:  # it would pass for a sign of life, and who has not greeted shall not stay
+                raise RemoteProtocolError(ByeCode.OUT_OF_TURN, "a frame that says nothing, before the greeting")
+            return  # a Bye
         heard, session, now = guest.session.heard, guest.session, self._now()
         events: list[Event] = []
         try:
@@ -253,6 +255,8 @@ class Gateway:
         token = secrets.token_urlsafe(32)
         self._artifact_tokens[token] = hello.device
         session.send(Welcome(session.id, resumable is not None, session.heard, self._heartbeat_s, CREDITS, token))
+        if guest.link:
+            guest.link.wake()
         connected = DeviceConnected(
             at=self._now(),
             device=hello.device,

@@ -182,6 +182,7 @@ async def _run(
 
     def stop() -> None:
         parts.is_stopping = True
+        parts.runner.stir()
         parts.gateway.close()
         server.should_exit = True
 

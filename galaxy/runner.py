@@ -162,6 +162,12 @@ class Runner:
         if not watchers:
             self._watchers.pop(stream, None)
 
+    def stir(self) -> None:
+        """Wake everyone who watches, though nothing was recorded: the node stops."""
+        for watchers in self._watchers.values():
+            for watcher in watchers:
+                watcher.set()
+
     # the two halves of the loop
 
     async def run(self) -> None:

@@ -60,6 +60,10 @@ CALLS: dict[str, Exceptions] = {
         "nebulabench/soak.py": "the moments between two kills are what is under test",
     },
     "create_task": {
+        "device_agents/agent.py": "the agent's one group: the dialling, the clock, and a task for each call",
+        "galaxy/node.py": "the node's one group: the runner beside the server",
+        "galaxy/runner.py": "the two halves of the loop",
+        "tests/*": "each in a group of its test, beside what is tested",
         "device_agents/tools/program.py": "the group of one program: its two outputs are read side by side",
         "protocol/link.py": "the group of one link: its reader beside its writer",
     },

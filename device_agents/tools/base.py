@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from protocol.vocabulary import Effect, ToolSpec
 
@@ -17,8 +17,8 @@ from ..guard import Guard
 class ArtifactRef(Struct, frozen=True, rename={"sha256": "$artifact"}):
     """Bytes kept by Galaxy, named by their SHA-256 (hex). Stands in results and arguments."""
 
-    sha256: str
-    bytes: int
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]  # it becomes the name of a file
+    bytes: Annotated[int, Meta(ge=0)]
     media_type: str = "application/octet-stream"
 
 

@@ -1,16 +1,19 @@
 """Puts the API together."""
 
+from functools import partial
+from typing import Any
+
 from fastapi import FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
 from starlette.middleware import Middleware
 
 from . import artifacts, constellations, devices, errors, events, health, stars, wire
 from .gate import Gate, Rules
 from .idempotency import Replayed
 from .parts import Parts, answer
+from .schemas import ProblemOut
 
-BODY_BYTES_MAX = 4 << 20
 VERSION = "1"
-
 
 
 def build(parts: Parts, rules: Rules) -> FastAPI:
@@ -20,7 +23,6 @@ def build(parts: Parts, rules: Rules) -> FastAPI:
         version=VERSION,
         description="Orchestration of agents across unlike devices.",
         middleware=[Middleware(Gate, rules=rules)],
-        max_body_size=BODY_BYTES_MAX,
         docs_url=None,
         redoc_url=None,
     )
@@ -30,7 +32,22 @@ def build(parts: Parts, rules: Rules) -> FastAPI:
     for resource in (constellations, stars, events, devices, artifacts, health):
         app.include_router(resource.router)
     app.router.routes.append(wire.route(parts.gateway))
+    app.openapi = partial(_described, app)  # type: ignore[method-assign]
     return app
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document, with our problems where FastAPI tells of its own."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        models = document["components"]["schemas"]
+        for theirs in ("HTTPValidationError", "ValidationError"):
+            models.pop(theirs, None)
+        models["ProblemOut"] = ProblemOut.model_json_schema()
+        document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"token": []}]
+        app.openapi_schema = document
+    return app.openapi_schema
 
 
 async def _replayed(_: Request, exc: Exception) -> Response:

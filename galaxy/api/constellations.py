@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 import secrets
+from contextlib import suppress
 from typing import Annotated, Literal
 
 import msgspec
@@ -24,12 +25,12 @@ from ..core.star import Line, Star
 from ..core.states import ConstellationState
 from ..views import analysis, pictures
 from . import schemas
-from .errors import Problem
-from .idempotency import OnceOnly
+from .errors import READING, WRITING, Problem
+from .idempotency import OnceOnly, Replayed
 from .parts import Node, Parts, answer
 from .translate import line_of, operation_of, star_of
 
-router = APIRouter(prefix="/v1/constellations", tags=["constellations"])
+router = APIRouter(prefix="/v1/constellations", tags=["constellations"], responses=READING)
 
 PAGE_MAX = 200
 BY = "api"
@@ -38,7 +39,12 @@ ANALYSED_STARS_MAX = 5_000
 REVISION = re.compile(r"[0-9]{1,18}")
 
 
-@router.post("", status_code=201, response_model=schemas.SubmittedOut)
+@router.post(
+    "",
+    status_code=201,
+    response_model=schemas.SubmittedOut,
+    responses={200: {"model": schemas.SubmittedOut}, **WRITING},
+)
 async def submit(node: Node, once: OnceOnly, body: schemas.ConstellationIn) -> Response:
     """Record a constellation and let it run. Answered when it is durable."""
     stars, lines = _checked(body)
@@ -86,7 +92,7 @@ async def get(
     return Response(encoded, headers={"ETag": f'"{picture["revision"]}"'}, media_type="application/json")
 
 
-@router.post("/{constellation_id}/edits", response_model=schemas.EditedOut)
+@router.post("/{constellation_id}/edits", response_model=schemas.EditedOut, responses=WRITING)
 async def edit(
     node: Node, once: OnceOnly, constellation_id: str, body: schemas.EditIn, if_match: Annotated[str, Header()] = ""
 ) -> Response:
@@ -103,35 +109,40 @@ async def edit(
     return answer(out)
 
 
-@router.post("/{constellation_id}:cancel", status_code=202, response_model=schemas.ConstellationBriefOut)
+@router.post(
+    "/{constellation_id}:cancel", status_code=202, response_model=schemas.ConstellationBriefOut, responses=WRITING
+)
 async def cancel(node: Node, once: OnceOnly, constellation_id: str, body: schemas.ReasonIn | None = None) -> Response:
     """End it: what has not started is cancelled, what runs is told to stop. `cancelling` until no device acts."""
     reason = body.reason if body else ""
-    async with once.answering():
-        await node.open_constellation(constellation_id)
-        event = CancelRequested(at=node.now(), constellation=constellation_id, reason=reason, by=BY)
-        await node.tell(event, once.answered({"id": constellation_id}))
+    with suppress(Replayed):
+        async with once.answering():
+            await node.open_constellation(constellation_id)
+            event = CancelRequested(at=node.now(), constellation=constellation_id, reason=reason, by=BY)
+            await node.tell(event, once.answered(None))
     return await _brief(node, constellation_id, 202)
 
 
-@router.post("/{constellation_id}:pause", response_model=schemas.ConstellationBriefOut)
+@router.post("/{constellation_id}:pause", response_model=schemas.ConstellationBriefOut, responses=WRITING)
 async def pause(node: Node, once: OnceOnly, constellation_id: str, body: schemas.ReasonIn | None = None) -> Response:
     """Dispatch nothing more of it; what runs goes on."""
     reason = body.reason if body else ""
-    async with once.answering():
-        await node.open_constellation(constellation_id)
-        event = ConstellationPaused(at=node.now(), constellation=constellation_id, reason=reason, by=BY)
-        await node.tell(event, once.answered({"id": constellation_id}))
+    with suppress(Replayed):
+        async with once.answering():
+            await node.open_constellation(constellation_id)
+            event = ConstellationPaused(at=node.now(), constellation=constellation_id, reason=reason, by=BY)
+            await node.tell(event, once.answered(None))
     return await _brief(node, constellation_id)
 
 
-@router.post("/{constellation_id}:resume", response_model=schemas.ConstellationBriefOut)
+@router.post("/{constellation_id}:resume", response_model=schemas.ConstellationBriefOut, responses=WRITING)
 async def resume(node: Node, once: OnceOnly, constellation_id: str) -> Response:
     """Go on. A failure that waited for a person's answer then counts as it is."""
-    async with once.answering():
-        await node.open_constellation(constellation_id)
-        event = ConstellationResumed(at=node.now(), constellation=constellation_id, by=BY)
-        await node.tell(event, once.answered({"id": constellation_id}))
+    with suppress(Replayed):
+        async with once.answering():
+            await node.open_constellation(constellation_id)
+            event = ConstellationResumed(at=node.now(), constellation=constellation_id, by=BY)
+            await node.tell(event, once.answered(None))
     return await _brief(node, constellation_id)
 
 

@@ -1,11 +1,12 @@
-"""Every refusal as a problem (RFC 9457): a stable type, the place, and what to do next. The one place of the mapping."""
+"""Every refusal as a problem (RFC 9457): a stable type, the place, and what to do next. The only mapping there is."""
 
+import json
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from ..artifacts import TooLarge, WrongBytes, WrongOffset
@@ -24,7 +25,7 @@ NEXT = {
     "unauthorized": "Send `Authorization: Bearer TOKEN`; the token was printed when the galaxy was made.",
     "forbidden-host": "Use an address of this node, or let the name in with --allow-host.",
     "forbidden-origin": "Call from the node's own pages, or from a program that sends no Origin.",
-    "body-too-large": "Send less at once: at most 4 MiB; add stars by edits.",
+    "body-too-large": "Send less at once: stars may be added by edits, and artifacts go in pieces.",
     "not-found": "Look at /openapi.json for what there is.",
     "method-not-allowed": "Look at /openapi.json for what this path takes.",
     "ended": "An ended constellation does not change; submit a new one.",
@@ -35,18 +36,24 @@ NEXT = {
     "wrong-offset": "Continue at `offset`.",
     "wrong-bytes": "Send the bytes whose SHA-256 is the artifact's name.",
     "too-large": "Split it.",
+    "bad-range": "Ask for bytes that are there: HEAD tells how many there are.",
+    "cut-short": "Ask with HEAD how much is here, and send the rest.",
+    "http-error": "Look at /openapi.json for what this path takes.",
 }
 
 
 class Problem(Exception):
     """An answer that is a problem."""
 
-    def __init__(self, status: int, code: str, detail: str, **more: Any) -> None:
+    def __init__(
+        self, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> None:
         super().__init__(detail)
         self.status, self.code, self.detail, self.more = status, code, detail, more
+        self.headers = headers
 
 
-def response(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """Return the problem as a response."""
     body = {
         "type": f"urn:galaxy:problem:{problem.code}",
@@ -57,7 +64,18 @@ def response(problem: Problem, headers: Mapping[str, str] | None = None) -> JSON
         **problem.more,
     }
     content = {key: value for key, value in body.items() if value is not None}
-    return JSONResponse(content, problem.status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+    # In ASCII: what is quoted may hold halves of characters, which are nothing in UTF-8.
+    return Response(json.dumps(content), problem.status, dict(headers or {}), MEDIA_TYPE)
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the declaration of these statuses as problems, for OpenAPI."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemOut"}}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in sorted(statuses)}
+
+
+READING = problems(401, 403, 404, 422, 503)
+WRITING = problems(400, 401, 403, 404, 409, 413, 422, 503)
 
 
 def problem_of(exc: Exception) -> Problem:
@@ -95,7 +113,7 @@ def problem_of(exc: Exception) -> Problem:
 def install(app: FastAPI) -> None:
     """Let the application answer with problems."""
 
-    async def handle(_: Request, exc: Exception) -> JSONResponse:
+    async def handle(_: Request, exc: Exception) -> Response:
         headers = getattr(exc, "headers", None)
         return response(problem_of(exc), headers)
 
@@ -115,7 +133,8 @@ def install(app: FastAPI) -> None:
 
 def _invalid(exc: RequestValidationError) -> Problem:
     errors = [
-        {"place": _place(error["loc"]), "message": error["msg"]} for error in exc.errors()[:ERRORS_SHOWN]
+        {"place": _place(error["loc"], error["type"], exc.body), "message": error["msg"]}
+        for error in exc.errors()[:ERRORS_SHOWN]
     ]
     first = errors[0]
     more = len(exc.errors()) - 1
@@ -123,8 +142,26 @@ def _invalid(exc: RequestValidationError) -> Problem:
     return Problem(422, "invalid-request", detail, place=first["place"], errors=errors)
 
 
-def _place(location: tuple[int | str, ...]) -> str:
+def _place(location: tuple[int | str, ...], kind: str, body: Any) -> str:
     """Return the location as a JSON pointer into the body, or with the name of what else was wrong."""
     where, *path = location
-    pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
-    return pointer if where == "body" else f"{where}:{pointer.lstrip('/')}"
+    if where != "body":
+        return f"{where}:{'/'.join(map(str, path))}"
+    if kind == "json_invalid":
+        return ""  # the place is a number of characters, and stands in the message
+    return "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in _within(body, path))
+
+
+def _within(body: Any, path: list[int | str]) -> list[str]:
+    """Return the path without the names of alternatives that were tried, for those do not stand in the body."""
+    found: list[str] = []
+    for index, part in enumerate(path):
+        match body:
+            case dict() if part in body:
+                body = body[part]
+            case list() if isinstance(part, int):
+                body = body[part]
+            case _ if index + 1 < len(path):
+                continue
+        found.append(str(part))
+    return found

@@ -5,17 +5,20 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from msgspec import Raw
 
 from ..store.contract import Row
+from ..store.errors import StoreUnavailable
 from . import schemas
+from .errors import READING
 from .parts import Node, Parts, answer
 
-router = APIRouter(prefix="/v1/constellations/{constellation_id}/events", tags=["events"])
+router = APIRouter(prefix="/v1/constellations/{constellation_id}/events", tags=["events"], responses=READING)
 
 PAGE_MAX = 1_000
+SEQ_MAX = (1 << 63) - 1
 SIGN_OF_LIFE_S = 15.0
 END = "constellation_ended"
 
@@ -25,12 +28,12 @@ async def events(
     request: Request,
     node: Node,
     constellation_id: str,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: Annotated[int, Query(ge=0, le=SEQ_MAX)] = 0,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 200,
-    last_event_id: Annotated[int | None, Header(ge=0)] = None,
+    last_event_id: Annotated[int | None, Header(ge=0, le=SEQ_MAX)] = None,
 ) -> Response:
     """Return the events after a number. With `Accept: text/event-stream`, go on as they happen until the end."""
-    await node.constellation(constellation_id)
+    await node.require_known(constellation_id)
     start = after if last_event_id is None else last_event_id
     if "text/event-stream" in request.headers.get("accept", ""):
         stream = _streamed(node, constellation_id, start)
@@ -39,30 +42,35 @@ async def events(
     return answer({"items": [_picture(row) for row in rows], "next": rows[-1].seq if rows else start})
 
 
-def _picture(row: Row) -> dict[str, object]:
-    return {"seq": row.seq, **msgspec.json.decode(row.body)}
+def _picture(row: Row) -> Raw:
+    """Return the event with its number. What devices said stands in it as they said it: it is not read here."""
+    return Raw(b'{"seq":%d,%b' % (row.seq, row.body[1:]))
 
 
 async def _streamed(node: Parts, constellation_id: str, after: int) -> AsyncIterator[bytes]:
     """Yield what is recorded, from the store and nowhere else: so there is no gap, and a slow reader costs nothing."""
     watcher = node.runner.watch(constellation_id)
+    all_recorded = False
     try:
         while not node.is_stopping:
             watcher.clear()
-            rows = await node.store.events(constellation_id, after, PAGE_MAX)
+            try:
+                rows = await node.store.events(constellation_id, after, PAGE_MAX)
+            except StoreUnavailable:
+                return  # the reader comes back, and says where it was
             for row in rows:
-                yield b"id: %d\nevent: %b\ndata: %b\n\n" % (
-                    row.seq,
-                    row.kind.encode(),
-                    msgspec.json.encode(_picture(row)),
-                )
+                yield b"id: %d\nevent: %b\ndata: %b\n\n" % (row.seq, row.kind.encode(), bytes(_picture(row)))
             if rows:
                 after = rows[-1].seq
                 if rows[-1].kind == END:
                     return
                 continue
-            if constellation_id not in node.runner.core.constellations and not watcher.is_set():
-                return
+            if constellation_id not in node.runner.core.constellations:
+                if all_recorded:
+                    return
+                await node.runner.durable()  # its end may just be being written
+                all_recorded = True
+                continue
             with suppress(TimeoutError):
                 async with asyncio.timeout(SIGN_OF_LIFE_S):
                     await watcher.wait()

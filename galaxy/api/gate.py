@@ -1,17 +1,23 @@
-"""Who may call at all: the Host and Origin of every request, and the bearer of all but a few."""
+"""Who may call at all, by the Host and Origin of every request and the bearer of all but a few; how much they send."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..access import bearer_in, host_allowed, origin_allowed, same
 from .errors import Problem, response
 
-# What needs no bearer: health, and what proves itself otherwise (a join token, a device's key).
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/v1/join", "/v1/agent"})
 ARTIFACTS = "/v1/artifacts/"
+JOIN = "/v1/join"
+# What needs no bearer: health, and what proves itself otherwise (a join token, a device's key).
+OPEN_PATHS = frozenset({"/healthz", "/readyz", JOIN, "/v1/agent"})
+BODY_BYTES_MAX = 4 << 20
+PIECE_BYTES_MAX = 16 << 20  # of an artifact
+JOIN_BYTES_MAX = 4 << 10  # anyone may send it
+LENGTH_DIGITS_MAX = 20
 POLICY_VIOLATION = 1008
 
 
@@ -35,15 +41,17 @@ class Gate:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        problem = self._problem(Headers(scope=scope), str(scope["path"]))
+        headers, path = Headers(scope=scope), str(scope["path"])
+        most = JOIN_BYTES_MAX if path == JOIN else PIECE_BYTES_MAX if path.startswith(ARTIFACTS) else BODY_BYTES_MAX
+        problem = self._problem(headers, path) or _too_large(headers, most)
         if problem is None:
-            await self._app(scope, receive, send)
+            await self._app(scope, _limited(receive, most) if scope["type"] == "http" else receive, send)
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": problem.code})
         else:
-            headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else {}
-            await response(problem, headers)(scope, receive, send)
+            told = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else {}
+            await response(problem, told)(scope, receive, send)
 
     def _problem(self, headers: Headers, path: str) -> Problem | None:
         host = headers.get("host", "")
@@ -59,3 +67,25 @@ class Gate:
         if path.startswith(ARTIFACTS) and token and self._rules.artifact_device(token):
             return None
         return Problem(401, "unauthorized", "a wrong token" if token else "no token")
+
+
+def _too_large(headers: Headers, most: int) -> Problem | None:
+    length = headers.get("content-length", "")
+    if len(length) < LENGTH_DIGITS_MAX and not (length.isdecimal() and int(length) > most):
+        return None
+    return Problem(413, "body-too-large", f"more than {most} bytes")
+
+
+def _limited(receive: Receive, most: int) -> Receive:
+    """Return how a body is received that does not say beforehand how long it is."""
+    size = 0
+
+    async def limited() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > most:
+            raise HTTPException(413, f"more than {most} bytes")
+        return message
+
+    return limited

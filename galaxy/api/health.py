@@ -4,18 +4,19 @@ from fastapi import APIRouter, Response
 
 from ..core.fleet import Presence
 from . import schemas
+from .errors import problems
 from .parts import Node, answer
 
 router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz", response_model=schemas.HealthOut)
+@router.get("/healthz", response_model=schemas.HealthOut, responses=problems(403))
 async def healthz() -> Response:
     """The process lives and its loop turns."""
     return answer({"status": "ok"})
 
 
-@router.get("/readyz", response_model=schemas.HealthOut, responses={503: {"model": schemas.HealthOut}})
+@router.get("/readyz", response_model=schemas.HealthOut, responses={503: {"model": schemas.HealthOut}, **problems(403)})
 async def readyz(node: Node) -> Response:
     """The node can record, and so can promise."""
     if node.is_stopping:
@@ -25,7 +26,7 @@ async def readyz(node: Node) -> Response:
     return answer({"status": "ok"})
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, **problems(401, 403)})
 async def metrics(node: Node) -> Response:
     """What the node measures of itself, in Prometheus' format."""
     core, instruments = node.runner.core, node.metrics

@@ -17,7 +17,7 @@ KEY_CHARS_MAX = 200
 
 
 class Replayed(Exception):
-    """The request was answered before; this is the answer."""
+    """The request was answered before; this is the answer, or None where it is how things are now."""
 
     def __init__(self, answer: Any) -> None:
         super().__init__("answered before")

@@ -43,7 +43,7 @@ class Parts:
     ended: OrderedDict[str, Constellation] = field(default_factory=OrderedDict)
 
     async def tell(self, event: Event, answered: Answered | None = None) -> None:
-        """Return once the event is durable. Raise Refused, StoreUnavailable, or TimeoutError: then it may come to be."""
+        """Return once the event is durable; raise Refused, StoreUnavailable, or TimeoutError: it may come to be yet."""
         self._require_recording()
         async with asyncio.timeout(ANSWER_WITHIN_S):
             await self.runner.tell(event, answered)
@@ -56,10 +56,11 @@ class Parts:
 
     async def require_known(self, constellation_id: str) -> None:
         """Raise Problem unless there is, or was, such a constellation."""
-        if constellation_id not in self.runner.core.constellations and constellation_id not in self.ended:
-            # What is no name is nobody's, and not every database can be asked for it.
-            if not NAME.fullmatch(constellation_id) or await self.store.summary(constellation_id) is None:
-                raise Problem(404, "unknown-id", f"no constellation {constellation_id!r}")
+        if constellation_id in self.runner.core.constellations or constellation_id in self.ended:
+            return
+        # What is no name is nobody's, and not every database can be asked for it.
+        if not NAME.fullmatch(constellation_id) or await self.store.summary(constellation_id) is None:
+            raise Problem(404, "unknown-id", f"no constellation {constellation_id!r}")
 
     async def constellation(self, constellation_id: str) -> Constellation:
         """Return an open or an ended constellation; raise Problem."""

@@ -16,7 +16,7 @@ WEEK_S = 7 * DAY_S
 
 Name = Annotated[str, StringConstraints(pattern=f"^(?:{NAME.pattern})$")]
 ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/~-]{0,119}$")]
-Text = Annotated[str, StringConstraints(max_length=500)]
+Text = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")]  # no database keeps a NUL in a text
 Cel = Annotated[str, StringConstraints(min_length=1, max_length=CONDITION_CHARS_MAX)]
 JsonObject = dict[str, JsonValue]
 

@@ -1,7 +1,10 @@
 """From what callers send to the core's words. Mistakes that only a closer look finds are named by their place."""
 
+import math
+
 import msgspec
 from msgspec import Raw
+from pydantic import JsonValue
 
 from ..core import edit
 from ..core.binding import BindingError, bindings_in
@@ -23,7 +26,7 @@ def star_of(sent: schemas.StarIn, place: str) -> Star:
     return Star(
         id=sent.id,
         tool=sent.tool,
-        arguments=_raw(sent.arguments),
+        arguments=_raw(sent.arguments, f"{place}/arguments"),
         bindings=bindings,
         title=sent.title,
         needs=_needs_of(sent.needs) if sent.needs else Needs(),
@@ -86,9 +89,13 @@ def _verify_of(sent: schemas.VerifyIn | None, place: str) -> Verify | None:
     if sent is None:
         return None
     _require_cel(sent.happened, f"{place}/happened")
-    if bindings_in(sent.arguments):
+    try:
+        bindings = bindings_in(sent.arguments)
+    except BindingError as exc:
+        raise InvalidEdit(str(exc), f"{place}/arguments{exc.place}") from None
+    if bindings:
         raise InvalidEdit("a verification's arguments may not hold bindings", f"{place}/arguments")
-    return Verify(sent.tool, sent.happened, _raw(sent.arguments))
+    return Verify(sent.tool, sent.happened, _raw(sent.arguments, f"{place}/arguments"))
 
 
 def _require_cel(condition: str, place: str) -> None:
@@ -98,5 +105,23 @@ def _require_cel(condition: str, place: str) -> None:
         raise InvalidEdit(str(exc), place) from None
 
 
-def _raw(arguments: schemas.JsonObject) -> Raw:
-    return Raw(msgspec.json.encode(arguments))
+def _raw(arguments: schemas.JsonObject, place: str) -> Raw:
+    try:
+        encoded = msgspec.json.encode(arguments)
+    except UnicodeEncodeError as exc:
+        raise InvalidEdit(f"half a character is no text: {exc}", place) from None
+    if b"null" in encoded:  # it stands for None, and for numbers that JSON does not have
+        _require_finite(arguments, place)
+    return Raw(encoded)
+
+
+def _require_finite(value: JsonValue, place: str) -> None:
+    match value:
+        case float() if not math.isfinite(value):
+            raise InvalidEdit(f"{value} is not a number in JSON", place)
+        case dict():
+            for key, item in value.items():
+                _require_finite(item, f"{place}/{key.replace('~', '~0').replace('/', '~1')}")
+        case list():
+            for index, item in enumerate(value):
+                _require_finite(item, f"{place}/{index}")

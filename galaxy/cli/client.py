@@ -3,7 +3,8 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
+from urllib.parse import quote
 
 import httpx2
 
@@ -20,7 +21,12 @@ class Client:
     def __init__(self, url: str, token: str) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.url = url
-        self._http = httpx2.Client(base_url=url, headers=headers, timeout=ANSWER_WITHIN_S, trust_env=False)
+        try:
+            self._http = httpx2.Client(base_url=url, headers=headers, timeout=ANSWER_WITHIN_S, trust_env=False)
+        except httpx2.InvalidURL as exc:
+            fail(REFUSED, f"{url} is not a URL: {exc}")
+        except UnicodeEncodeError:
+            fail(REFUSED, "the token holds what no token can; GALAXY_TOKEN or --token gives it")
 
     def get(self, path: str, **query: Any) -> Any:
         """Return the answer's JSON."""
@@ -46,16 +52,18 @@ class Client:
                 if broken > RECONNECTS_MAX:
                     self._unreachable(exc)
             if broken > RECONNECTS_MAX:
-                return
+                self._unreachable("its stream of events ends too soon")
             if broken > 1:
                 self._wait_until_there()
 
     def _stream(self, constellation_id: str, after: int) -> Iterator[dict[str, Any]]:
-        path = f"/v1/constellations/{constellation_id}/events"
+        path = path_of("constellations", constellation_id, "events")
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
         with self._http.stream("GET", path, headers=headers, timeout=STREAM_SILENCE_S) as answer:
             if answer.status_code != httpx2.codes.OK:
                 answer.read()
+                if answer.is_server_error:
+                    answer.raise_for_status()  # as if the connection had broken
                 _refuse(answer)
             for line in answer.iter_lines():
                 if line.startswith("data: "):
@@ -76,11 +84,19 @@ class Client:
             self._unreachable(exc)
         if answer.is_error:
             _refuse(answer)
-        return answer.json()
+        try:
+            return answer.json()
+        except ValueError:
+            fail(REFUSED, f"what answers at {self.url} is no node of Galaxy: {answer.status_code}, and not JSON")
 
-    def _unreachable(self, exc: Exception) -> None:
-        text = f"cannot reach the node at {self.url}: {exc}"
+    def _unreachable(self, why: object) -> NoReturn:
+        text = f"cannot reach the node at {self.url}: {why}"
         fail(UNREACHABLE, f"{text}. Is `galaxy serve` running? --url names another.")
+
+
+def path_of(*names: str, verb: str = "") -> str:
+    """Return the path of a resource; whatever a name holds, it stays one name."""
+    return "/".join(("/v1", *(quote(name, safe="") or "-" for name in names))) + (f":{verb}" if verb else "")
 
 
 def _refuse(answer: httpx2.Response) -> None:

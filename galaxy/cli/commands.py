@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from .client import Client, connected
+from .client import Client, connected, path_of
 from .exits import CONSTELLATION_FAILED, REFUSED, fail
+from .plain import plain_json
 from .progress import Watched
 from .show import clock, console, listing, live, summary_table
 
@@ -21,6 +22,7 @@ StarId = Annotated[str, typer.Argument(help="The star's id")]
 Reason = Annotated[str, typer.Option(help="For those who read the history")]
 
 DEFAULT_URL = "http://127.0.0.1:8421"
+YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def run(
@@ -52,12 +54,11 @@ def get(
 ) -> None:
     """Show a constellation, or one of its stars."""
     with connected(url, token) as client:
-        path = f"/v1/constellations/{constellation}"
         if star:
-            found = client.get(f"{path}/stars/{star}")
+            found = client.get(path_of("constellations", constellation, "stars", star))
             print_json(found) if as_json else console().print(_star_text(found))
         else:
-            found = client.get(path)
+            found = client.get(path_of("constellations", constellation))
             print_json(found) if as_json else console().print(summary_table(found))
 
 
@@ -81,7 +82,7 @@ def list_command(
     ]
     console().print(listing(("id", "state", "stars", "submitted", "ended"), rows))
     if page["next"]:
-        console().print(f"more: galaxy list --cursor {page['next']}")
+        console().print(f"more: galaxy list --cursor {page['next']}", soft_wrap=True)
 
 
 def watch(constellation: Id, as_json: AsJson = False, url: Url = DEFAULT_URL, token: Token = "") -> None:
@@ -112,7 +113,7 @@ def resume(constellation: Id, as_json: AsJson = False, url: Url = DEFAULT_URL, t
 def retry(constellation: Id, star: StarId, as_json: AsJson = False, url: Url = DEFAULT_URL, token: Token = "") -> None:
     """Try a star again: at once, or as a copy if it has failed for good."""
     with connected(url, token) as client:
-        out = client.post(f"/v1/constellations/{constellation}/stars/{star}:retry")
+        out = client.post(path_of("constellations", constellation, "stars", star, verb="retry"))
     print_json(out) if as_json else console().print(f"{star} is tried again: revision {out['revision']}")
 
 
@@ -126,25 +127,39 @@ def edit(
     """Change what has not started: all of the file's operations, or none."""
     body = document(file)
     with connected(url, token) as client:
-        out = client.post(f"/v1/constellations/{constellation}/edits", body)
+        out = client.post(path_of("constellations", constellation, "edits"), body)
     print_json(out) if as_json else console().print(f"{constellation} is at revision {out['revision']}")
 
 
 def document(file: Path) -> Any:
     """Return what a YAML or JSON file holds; end the command naming the place if it cannot be read."""
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
-        return yaml.safe_load(text)
+        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8-sig")
+        value = _parsed(text)
+        json.dumps(value, allow_nan=False)
+        return value
     except OSError as exc:
         fail(REFUSED, f"cannot read {file}: {exc.strerror}")
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+    except UnicodeDecodeError as exc:
+        fail(REFUSED, f"{file} is not a text in UTF-8: {exc}")
+    except yaml.YAMLError as exc:
         fail(REFUSED, f"{file} is neither YAML nor JSON: {exc}")
+    except (TypeError, ValueError, RecursionError) as exc:  # YAML knows dates, sets and circles
+        fail(REFUSED, f"{file} holds what JSON cannot say: {exc}")
+
+
+def _parsed(text: str) -> Any:
+    """Return what the text says. JSON is tried first: not all of it is YAML, and it takes a fraction of the time."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return yaml.load(text, Loader=YAML)  # noqa: S506 - both are safe loaders
 
 
 def follow(client: Client, constellation: str, *, quiet: bool) -> dict[str, Any]:
     """Return a constellation's last picture, when it has ended; unless `quiet`, show how it gets there."""
     watched, out = Watched(constellation), console()
-    watched.look(client.get(f"/v1/constellations/{constellation}"))
+    watched.look(client.get(path_of("constellations", constellation)))
     if quiet:
         for _ in client.follow(constellation):
             pass
@@ -152,7 +167,7 @@ def follow(client: Client, constellation: str, *, quiet: bool) -> dict[str, Any]
         with live(out, watched) as tell:
             for event in client.follow(constellation):
                 tell(watched.hear(event))
-    picture: dict[str, Any] = client.get(f"/v1/constellations/{constellation}")
+    picture: dict[str, Any] = client.get(path_of("constellations", constellation))
     if not quiet:
         out.print(summary_table(picture))
     return picture
@@ -168,12 +183,12 @@ def _follow_to_exit(client: Client, constellation: str, *, as_json: bool) -> Non
 
 def print_json(value: Any) -> None:
     """Print one JSON document."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    typer.echo(plain_json(json.dumps(value, ensure_ascii=False, indent=2)))
 
 
 def _act(url: str, token: str, constellation: str, verb: str, body: Any, as_json: bool) -> None:
     with connected(url, token) as client:
-        out = client.post(f"/v1/constellations/{constellation}:{verb}", body)
+        out = client.post(path_of("constellations", constellation, verb=verb), body)
     print_json(out) if as_json else console().print(f"{constellation}: {out['state']}")
 
 

@@ -4,6 +4,8 @@ from typing import NoReturn
 
 import typer
 
+from .plain import plain
+
 CONSTELLATION_FAILED = 1
 # 2 is typer's own: wrong usage
 REFUSED = 3
@@ -13,5 +15,5 @@ INTERRUPTED = 130
 
 def fail(code: int, message: str) -> NoReturn:
     """End the command with a message on stderr."""
-    typer.echo(message, err=True)
+    typer.echo(plain(message), err=True)
     raise typer.Exit(code)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .client import connected
+from .client import connected, path_of
 from .commands import DEFAULT_URL, AsJson, Reason, Token, Url, print_json
 from .show import clock, console, listing
 
@@ -44,7 +44,7 @@ def devices(context: typer.Context, as_json: AsJson = False, url: Url = DEFAULT_
 def get_device(device: DeviceId, as_json: AsJson = False, url: Url = DEFAULT_URL, token: Token = "") -> None:
     """Show a device with its tools."""
     with connected(url, token) as client:
-        found = client.get(f"/v1/devices/{device}")
+        found = client.get(path_of("devices", device))
     if as_json:
         print_json(found)
         return
@@ -107,5 +107,5 @@ def reset_token(
 
 def _act(url: str, token: str, device: str, verb: str, reason: str) -> None:
     with connected(url, token) as client:
-        out = client.post(f"/v1/devices/{device}:{verb}", {"reason": reason})
+        out = client.post(path_of("devices", device, verb=verb), {"reason": reason})
     console().print(f"{device}: {'draining' if out['draining'] else out['presence']}")

@@ -26,8 +26,12 @@ class StarLine:
     state: str = "waiting"
     device: str = ""
     attempts: int = 0
-    ran_s: float = 0.0
+    runs: dict[int, float] = field(default_factory=dict)  # attempt -> seconds
     remark: str = ""
+
+    @property
+    def ran_s(self) -> float:
+        return sum(self.runs.values())
 
 
 @dataclass(slots=True)
@@ -47,7 +51,7 @@ class Watched:
             line.state, line.attempts = star["state"], len(star["attempts"])
             if star["attempts"]:
                 line.device = " > ".join(dict.fromkeys(attempt["device"] for attempt in star["attempts"]))
-                line.ran_s = sum(attempt["ran_s"] for attempt in star["attempts"])
+                line.runs = {attempt["number"]: attempt["ran_s"] for attempt in star["attempts"]}
             line.remark = _remark(star)
 
     def hear(self, event: Event) -> str:
@@ -64,9 +68,11 @@ class Watched:
                 star.remark = event["note"]
             case "star_reported" if star:
                 return self._reported(star, event)
-            case "lease_ended" | "star_failed" if star:
-                star.remark = event["failure"]["message"]
+            case "lease_ended" | "star_failed" as kind if star:
+                star.state, star.remark = "failed" if kind == "star_failed" else "ready", event["failure"]["message"]
                 return f"{star.id}: {event.get('cause', 'failed')}: {star.remark}"
+            case "constellation_edited":
+                return self._edited(event)
             case "line_judged":
                 verdict = "holds" if event["met"] else "does not hold"
                 error = f" ({event['error']})" if event.get("error") else ""
@@ -76,8 +82,21 @@ class Watched:
                 return f"{self.name or self.id}: {self.state}"
         return ""
 
+    def _edited(self, event: Event) -> str:
+        """Take over what an edit did to the stars that it names; what follows from it is read in the last picture."""
+        for operation in event["edit"]["operations"]:
+            match operation:
+                case {"op": "add_star" | "supersede", "star": {"id": star_id}}:
+                    self.stars.setdefault(star_id, StarLine(star_id))
+                case {"op": "remove_star", "id": star_id}:
+                    self.stars.pop(star_id, None)
+                case {"op": "skip", "id": star_id} if star_id in self.stars:
+                    self.stars[star_id].state = "skipped"
+        reason = event["edit"].get("reason")
+        return f"edited by {event.get('by') or 'somebody'}" + (f": {reason}" if reason else "")
+
     def _reported(self, star: StarLine, event: Event) -> str:
-        star.ran_s += event.get("ran_s", 0.0)
+        star.runs[event["attempt"]] = event.get("ran_s", 0.0)
         if event["outcome"] == "succeeded":
             star.state, star.remark = "succeeded", ""
             return f"{star.id}: succeeded on {event['device']} in {event.get('ran_s', 0.0):.2f} s"

@@ -53,6 +53,15 @@ def serve_command(
         fail(REFUSED, str(exc))
     except OSError as exc:
         fail(REFUSED, f"cannot serve: {exc}. Is another node on this port? --port 0 takes a free one.")
+    except BaseExceptionGroup as group:
+        if (stopped := group.subgroup(StoreError)) is None:
+            raise
+        fail(REFUSED, f"the node had to stop: {_first(stopped)}")
+
+
+def _first(group: BaseExceptionGroup[StoreError]) -> StoreError:
+    found = group.exceptions[0]
+    return _first(found) if isinstance(found, BaseExceptionGroup) else found
 
 
 def _announce(url: str, new_token: str) -> None:

@@ -1,6 +1,7 @@
 """Tables for people. Where stdout is no terminal, the same as plain lines."""
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -11,16 +12,26 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from .plain import plain
 from .progress import MARKS, TERMINAL, StarLine, Watched
 
 LIVE_ROWS_MAX = 40
 RESULT_CHARS_MAX = 60
 REDRAWS_A_SECOND = 8
+PIPED_CHARS_MAX = 1_000  # of a line that no terminal folds: programs read it
+
+
+class PlainConsole(Console):
+    """A console that takes no text for markup, and lets no text command the terminal."""
+
+    def render_str(self, text: str, **more: Any) -> Text:
+        return super().render_str(plain(text), **more)
 
 
 def console() -> Console:
     """Return where commands write."""
-    return Console(highlight=False, soft_wrap=False)
+    width = None if sys.stdout.isatty() else PIPED_CHARS_MAX
+    return PlainConsole(highlight=False, markup=False, emoji=False, soft_wrap=False, width=width)
 
 
 @contextmanager
@@ -39,7 +50,7 @@ def progress_table(watched: Watched) -> Table:
     for heading in ("", "star", "state", "device", "tries", "ran", ""):
         table.add_column(heading, overflow="ellipsis", no_wrap=True)
     for line in _most_telling(list(watched.stars.values())):
-        table.add_row(*_cells(line), Text(line.remark, style="dim"))
+        table.add_row(*_cells(line), Text(plain(line.remark), style="dim"))
     if len(watched.stars) > LIVE_ROWS_MAX:
         done = sum(line.state in TERMINAL for line in watched.stars.values())
         table.caption = f"{done} of {len(watched.stars)} have ended"
@@ -56,7 +67,7 @@ def summary_table(picture: dict[str, Any]) -> Table:
     for star in picture["stars"]:
         line = watched.stars[star["id"]]
         said = _short(star["result"]) if line.state == "succeeded" else line.remark
-        table.add_row(*_cells(line), Text(said))
+        table.add_row(*_cells(line), Text(plain(said)))
     return table
 
 

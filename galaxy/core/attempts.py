@@ -50,12 +50,12 @@ def reported(c: "Constellation", event: StarReported) -> None:
     attempt.ended_at, attempt.outcome, attempt.ran_s = event.at, event.outcome, event.ran_s
     if event.outcome is Outcome.SUCCEEDED:
         if attempt.purpose is Purpose.RUN:
-            course.result, course.failure = event.result, None
+            course.results, course.failure = (event.result,), None
             c.move(course, SUCCEEDED, event.at)
         elif course.stopping:
             _stopped(c, course, event.at)
         else:
-            course.proof = event.result
+            course.proofs = (event.result,)
             c.move(course, READY, event.at)
         return
     unknown = event.outcome is Outcome.UNKNOWN
@@ -86,9 +86,9 @@ def failed(c: "Constellation", event: StarFailed) -> None:
 
 def effect_judged(c: "Constellation", event: EffectJudged) -> None:
     course = c.courses[event.star]
-    proof, course.proof, course.verifying, course.verifications = course.proof, None, False, 0
+    proofs, course.proofs, course.verifying, course.verifications = course.proofs, (), False, 0
     if event.happened:
-        course.result, course.failure = proof, None
+        course.results, course.failure = proofs, None
         c.move(course, SUCCEEDED, event.at)
     elif event.error:
         _given_up(c, course, Failure("outcome_unknown", f"the verification could not tell: {event.error}"), event.at)

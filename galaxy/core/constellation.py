@@ -193,7 +193,7 @@ class Constellation:
     def _close(self, course: Course, state: StarState, cause: str, at: float) -> None:
         """End a star that no device holds; what was still to be found out or decided about it lapses."""
         course.state, course.cause, course.ended_at = state, cause, at
-        course.failure_held, course.verifying, course.proof = False, False, None
+        course.failure_held, course.verifying, course.proofs = False, False, ()
         self._stirred.append(course.star.id)
         self.unfinished -= 1
 

@@ -2,7 +2,7 @@
 
 from msgspec import Raw, Struct
 
-from protocol.vocabulary import Effect, Failure
+from protocol.vocabulary import Failure
 
 from .attempt import Attempt, Purpose
 from .star import Star
@@ -17,7 +17,7 @@ class Course(Struct, omit_defaults=True, gc=False):
     star: Star
     state: StarState = WAITING
     attempts: list[Attempt] = []
-    result: Raw | None = None
+    results: tuple[Raw, ...] = ()  # none or one: `Raw | None` cannot be read back, as null is raw JSON too
     failure: Failure | None = None  # the last one, also while another attempt is to come
     cause: str = ""  # why it was skipped or cancelled
     undecided: int = 0  # lines that lead here and are not decided yet
@@ -30,7 +30,17 @@ class Course(Struct, omit_defaults=True, gc=False):
     stopping: str = ""  # why its attempt has been revoked
     verifying: bool = False  # the next attempt asks whether the last one's effect happened
     verifications: int = 0
-    proof: Raw | None = None  # what a verification found, to be judged
+    proofs: tuple[Raw, ...] = ()  # none or one: what a verification found, to be judged
+
+    @property
+    def result(self) -> Raw | None:
+        """What the star's success brought; it may be a raw null."""
+        return self.results[0] if self.results else None
+
+    @property
+    def proof(self) -> Raw | None:
+        """What a verification found, where it is to be judged."""
+        return self.proofs[0] if self.proofs else None
 
     @property
     def attempt(self) -> Attempt | None:
@@ -49,15 +59,10 @@ class Course(Struct, omit_defaults=True, gc=False):
 
     def placeable(self, paused: bool) -> bool:
         """Whether a device could be given the star now, but for its back-off."""
-        return self.state is StarState.READY and not paused and not self.failure_held and self.proof is None
+        return self.state is StarState.READY and not paused and not self.failure_held and not self.proofs
 
     def failed_on(self) -> frozenset[str]:
         """The devices on which an attempt at the star itself failed."""
         if not self.failures:
             return frozenset()
         return frozenset(a.device for a in self.attempts if a.failure is not None and a.purpose is Purpose.RUN)
-
-    def effect(self) -> Effect:
-        """The effect class of the attempt that ended last."""
-        assert self.last_run, "an attempt has ended"
-        return self.last_run.effect

@@ -118,8 +118,6 @@ class Orchestrator:
     def restore(self, fleet: Fleet, constellations: Iterable[Constellation], at: float) -> None:
         """Take over what replay gave back, and build the indexes anew."""
         self.fleet = fleet
-        for device in fleet.devices:
-            self._count_slots(device)
         for constellation in sorted(constellations, key=lambda c: c.submitted_at):
             self.constellations[constellation.id] = constellation
             for star_id, course in constellation.courses.items():
@@ -127,6 +125,8 @@ class Orchestrator:
                     self.held.setdefault(attempt.device, {})[constellation.id, star_id] = None
                 self._look(constellation, star_id, at)
             self._note(constellation)
+        for device in fleet.devices:
+            self._count_slots(device)
 
     def load(self) -> dict[str, tuple[int, int]]:
         """Return slots held and slots of each connected device."""

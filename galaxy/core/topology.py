@@ -11,18 +11,22 @@ LEVEL_GAP = 1 << 16
 
 def lift(c: "Constellation", touched: Iterable[str]) -> None:
     """Raise levels until each star is above its sources again. A new end gets a gap, so that later ones fit between."""
-    for star_id in _sources_first(c, _liftable(c, touched)):
-        floor = max((c.levels.get(source, 0) for source in c.into.get(star_id, ())), default=-1)
+    low = [star_id for star_id in touched if c.levels.get(star_id, -1) <= _floor(c, star_id)]
+    for star_id in _sources_first(c, _liftable(c, low)):
+        floor = _floor(c, star_id)
         if c.levels.get(star_id, -1) <= floor:
             leads_on = any(target in c.levels for target in c.out_of.get(star_id, ()))
             c.levels[star_id] = floor + (1 if leads_on or star_id in c.levels else LEVEL_GAP)
 
 
-def _liftable(c: "Constellation", touched: Iterable[str]) -> dict[str, None]:
-    """Return the touched stars, and those behind them that could be reached however the lifting goes."""
-    found = dict.fromkeys(touched)
-    below = (c.levels.get(source, 0) for star_id in found for source in c.into.get(star_id, ()))
-    highest = max(below, default=0) + len(found) * LEVEL_GAP + len(c.courses)
+def _floor(c: "Constellation", star_id: str) -> int:
+    return max((c.levels.get(source, 0) for source in c.into.get(star_id, ())), default=-1)
+
+
+def _liftable(c: "Constellation", low: Iterable[str]) -> dict[str, None]:
+    """Return the stars that are too low, and those behind them that could be reached however the lifting goes."""
+    found = dict.fromkeys(low)
+    highest = max((_floor(c, star_id) for star_id in found), default=0) + len(found) * LEVEL_GAP + len(c.courses)
     pending = list(found)
     while pending:
         for target in c.out_of.get(pending.pop(), ()):

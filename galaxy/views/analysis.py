@@ -8,6 +8,7 @@ from ..core.constellation import Constellation
 from ..core.course import Course
 
 GUESS_S = 1.0  # for a star that has not run
+END = ""  # no star's name
 
 
 def analysed(constellation: Constellation) -> dict[str, Any]:
@@ -22,8 +23,10 @@ def analysed(constellation: Constellation) -> dict[str, Any]:
         graph.add_node(star_id, weight=ran_s or means.get(course.star.tool, GUESS_S))
     for target, sources in constellation.into.items():
         graph.add_edges_from((source, target, {"weight": graph.nodes[source]["weight"]}) for source in sources)
-    path: list[str] = nx.dag_longest_path(graph, weight="weight")
     generations = [len(layer) for layer in nx.topological_generations(graph)]
+    # A line weighs what its source does; behind the last stars stands an end, so that they count as well.
+    graph.add_edges_from([(star, END, {"weight": graph.nodes[star]["weight"]}) for star in constellation.courses])
+    path: list[str] = nx.dag_longest_path(graph, weight="weight")[:-1]
     return {
         "critical_path": path,
         "critical_path_s": round(sum(graph.nodes[star]["weight"] for star in path), 3),

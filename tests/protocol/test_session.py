@@ -7,12 +7,12 @@ from msgspec import Raw
 from protocol import session as rules
 from protocol.codec import encode, framed, unframed
 from protocol.errors import LocalProtocolError, RemoteProtocolError
-from protocol.messages import Accept, Assign, Bye, Drain, Hello, Progress, Renew, Report, Revoke, Welcome
+from protocol.messages import Accept, Bye, Drain, Hello, Progress, Renew, Report, Welcome
 from protocol.session import ACK_WITHIN_S, FRAME_BYTES_AIM, GREETING_WITHIN_S, Session
 from protocol.states import CHALLENGED, CLOSED, DEVICE, GALAXY, GREETED, NEW, OPEN, TRANSITIONS, State
-from protocol.vocabulary import FRAME_BYTES_MAX, ByeCode, Effect, Outcome
+from protocol.vocabulary import FRAME_BYTES_MAX, ByeCode, Outcome
 
-from .helpers import ASSIGN, CHALLENGE, HEARTBEAT_S, Wire, hello, note, opened, resumed
+from .helpers import ASSIGN, CHALLENGE, HEARTBEAT_S, Wire, hello, note, opened
 
 REPORT = Report("c/a#1", Outcome.SUCCEEDED, Raw(b'{"rows":[1,2]}'), None, 0.5)
 
@@ -236,84 +236,6 @@ def test_nothing_can_be_said_when_closed_without_a_session_to_resume():
     assert len(galaxy.frames_to_send(0.0)) == 1
 
 
-# The peer's mistakes.
-
-MISTAKES = {
-    "": ByeCode.MALFORMED,
-    "{": ByeCode.MALFORMED,
-    "[]": ByeCode.MALFORMED,
-    "nova": ByeCode.MALFORMED,
-    '{"messages":[{"type":"nova"}]}': ByeCode.MALFORMED,
-    '{"messages":[{"type":"accept"}]}': ByeCode.MALFORMED,
-    '{"first":1,"messages":[{"type":"accept"}]}': ByeCode.MALFORMED,
-    '{"first":1,"messages":[{"type":"accept","attempt":5}]}': ByeCode.MALFORMED,
-    '{"first":1,"messages":[{"type":"report","attempt":"c/a#1","outcome":"splendid"}]}': ByeCode.MALFORMED,
-    '{"first":1,"messages":[{"type":"report","attempt":"c/a#1","outcome":"failed","result":nul}]}': ByeCode.MALFORMED,
-    '{"first":"1"}': ByeCode.MALFORMED,
-    '{"first":-1}': ByeCode.MALFORMED,
-    '{"ack":-1}': ByeCode.MALFORMED,
-    '{"ack":1}': ByeCode.MALFORMED,  # never said
-    '{"messages":[{"type":"accept","attempt":"c/a#1"}]}': ByeCode.MALFORMED,  # without a number
-    '{"first":2,"messages":[{"type":"accept","attempt":"c/a#1"}]}': ByeCode.MALFORMED,  # a gap
-    '{"messages":[{"type":"renew","sent_at":1e999}]}': ByeCode.MALFORMED,
-    '{"messages":[{"type":"bye","code":"silent","message":"\\ud800"}]}': ByeCode.MALFORMED,
-    '{"messages":[{"type":"no\ud800va"}]}': ByeCode.MALFORMED,  # text that cannot be UTF-8
-    '{"first":1,"messages":[{"type":"drain","reason":"","x":' + "[" * 5_000 + "]" * 5_000 + "}]}": ByeCode.MALFORMED,
-    '{"first":1,"messages":[{"type":"revoke","attempt":"c/a#1","reason":""}]}': ByeCode.OUT_OF_TURN,
-    '{"first":1,"messages":[{"type":"renew","sent_at":1}]}': ByeCode.OUT_OF_TURN,  # with a number
-    '{"messages":[{"type":"renewed","sent_at":1}]}': ByeCode.OUT_OF_TURN,
-    '{"messages":[{"type":"bye","code":"silent","message":""},{"type":"renew","sent_at":1}]}': ByeCode.OUT_OF_TURN,
-    " " * FRAME_BYTES_MAX + "{}": ByeCode.TOO_LARGE,
-    '{"x":"' + "★" * (FRAME_BYTES_MAX // 2) + '"}': ByeCode.TOO_LARGE,  # bytes count, not characters
-}
-
-
-@pytest.mark.parametrize(("frame", "code"), MISTAKES.items(), ids=lambda value: ascii(value)[:60])
-def test_a_mistake_of_the_peer_closes_with_the_reason_said(frame, code):
-    galaxy = opened().galaxy
-    galaxy.send(ASSIGN)
-
-    with pytest.raises(RemoteProtocolError) as breach:
-        galaxy.receive(frame, 1.0)
-
-    assert breach.value.code is code
-    said = [m for out in galaxy.frames_to_send(1.0) for m in unframed(out).messages]
-    assert galaxy.state is CLOSED
-    assert (galaxy.receive("anything", 1.0), galaxy.next_deadline()) == ([], None)
-    if '"bye"' not in frame or "ud800" in frame:
-        assert [type(m) for m in said] == [Bye]
-        assert said[0].code is code
-
-
-def test_bytes_that_are_not_utf8_are_refused_even_inside_a_result():
-    frame = b'{"first":1,"messages":[{"type":"report","attempt":"c/a#1","outcome":"succeeded","result":"\xff"}]}'
-    with pytest.raises(RemoteProtocolError, match="utf-8"):
-        opened().galaxy.receive(frame, 0.0)
-
-
-def test_a_message_out_of_turn_in_the_greeting_is_refused_by_name():
-    wire = Wire()
-    with pytest.raises(RemoteProtocolError, match="device may not say Accept when new"):
-        wire.galaxy.receive(framed([encode(Accept("c/a#1"))], first=1, ack=0), 0.0)
-
-
-def test_of_a_frame_with_a_mistake_nothing_is_heard():
-    galaxy = opened().galaxy
-    with pytest.raises(RemoteProtocolError, match="device may not say Revoke when open"):
-        galaxy.receive(framed([encode(note(1)), encode(Revoke("c/a#1", ""))], first=1, ack=0), 0.0)
-
-    assert galaxy.heard == 0
-
-
-def test_a_long_reason_is_cut_so_that_the_bye_is_small():
-    galaxy = opened().galaxy
-    galaxy.close(ByeCode.STOPPING, "x" * 5_000)
-    galaxy.close(ByeCode.REVOKED, "only the first reason is said")
-    (frame,) = galaxy.frames_to_send(0.0)
-
-    assert unframed(frame).messages == [Bye(ByeCode.STOPPING, "x" * 200)]
-
-
 # Goodbye.
 
 
@@ -417,133 +339,6 @@ def test_an_answer_that_is_not_sent_before_the_end_is_not_sent_at_all():
     wire.galaxy.close(ByeCode.STOPPING, "the node stops")
 
     assert [type(m) for f in wire.galaxy.frames_to_send(1.0) for m in unframed(f).messages] == [Bye]
-
-
-# Across sockets.
-
-
-def test_what_was_lost_with_the_socket_is_said_again_once_and_in_order():
-    wire = opened()
-    wire.say(DEVICE, note(1))
-    wire.device.send(note(2))
-    wire.device.send(note(3))
-    assert wire.device.frames_to_send(0.0), "and they are lost"
-    wire.device.send(note(4))
-
-    after = resumed(wire)
-
-    assert after.deliver(DEVICE) == [note(2), note(3), note(4)]
-    assert after.device.send(note(5)) == 5
-
-
-def test_of_frames_that_partly_arrived_only_the_rest_is_said_again():
-    wire = opened()
-    for n in range(3):
-        wire.galaxy.send(Assign(f"c/a#{n}", "shell", Raw(b'"' + b"x" * 200_000 + b'"'), Effect.PURE, 60.0))
-    first, *_ = wire.galaxy.frames_to_send(0.0)
-    wire.device.receive(first, 0.0)
-
-    after = resumed(wire)
-
-    assert [m.attempt for m in after.again if isinstance(m, Assign)] == ["c/a#1", "c/a#2"]
-
-
-def test_what_was_heard_but_is_not_safe_stays_in_the_outbox_and_is_not_said_again():
-    wire = opened()
-    wire.say(DEVICE, REPORT)
-
-    after = resumed(wire)
-    assert after.deliver(DEVICE) == []
-    assert after.device.unacknowledged == 1
-
-    after.settle(GALAXY)
-    assert after.device.unacknowledged == 0
-
-
-def test_an_acknowledgement_that_was_lost_with_the_socket_is_said_again():
-    wire = opened()
-    wire.say(DEVICE, REPORT)
-    wire.galaxy.settle(1, 0.0)
-    wire.now = 1.0
-    assert wire.galaxy.frames_to_send(1.0), "and it is lost"
-
-    after = resumed(wire)
-
-    assert (after.device.acked, after.device.unacknowledged) == (1, 0)
-
-
-def test_the_welcome_itself_acknowledges_nothing_as_its_hearer_has_not_resumed():
-    wire = opened()
-    wire.say(DEVICE, REPORT)
-    wire.settle(GALAXY)
-    after = Wire(wire.now)
-    after.say(GALAXY, CHALLENGE)
-    after.say(DEVICE, hello("s1", 0))
-    after.galaxy.resume(wire.galaxy, 0)
-    after.galaxy.send(Welcome("s1", True, 1, 10.0, 64, "t"))
-
-    assert [unframed(f).ack for f in after.galaxy.frames_to_send(1.0)] == [0, 1]
-
-
-def test_a_session_can_be_resumed_many_times_and_while_nothing_was_said():
-    wire = opened()
-    for n in range(1, 4):
-        wire = resumed(wire)
-        wire.device.send(note(n))
-        wire.device.frames_to_send(wire.now)
-    wire = resumed(resumed(wire))
-
-    assert wire.deliver(DEVICE) == [note(1), note(2), note(3)]
-
-
-def test_what_is_said_while_there_is_no_socket_waits_for_the_next():
-    wire = opened()
-    wire.galaxy.close(ByeCode.SILENT, "nothing heard")
-    assert wire.galaxy.send(ASSIGN) == 1
-    assert [unframed(f).first for f in wire.galaxy.frames_to_send(0.0)] == [0], "the Bye, and no more"
-
-    assert resumed(wire).again == [ASSIGN]
-
-
-def test_the_socket_before_hears_nothing_more_once_the_session_has_gone_on():
-    wire = opened()
-    wire.device.send(note(1))
-    (frame,) = wire.device.frames_to_send(0.0)
-    after = resumed(wire)
-
-    assert wire.galaxy.receive(frame, 1.0) == []
-    assert after.deliver(DEVICE) == [note(1)]
-    said = [m for f in wire.galaxy.frames_to_send(1.0) for m in unframed(f).messages]
-    assert [(type(m), m.code) for m in said if isinstance(m, Bye)] == [(Bye, ByeCode.REPLACED)]
-
-
-@pytest.mark.parametrize("heard", [0, 3])
-def test_a_peer_that_forgot_or_invents_what_it_heard_cannot_resume(heard):
-    wire = opened()
-    wire.say(DEVICE, note(1), note(2))
-    wire.settle(GALAXY, 1)
-    wire.device.send(note(3))
-
-    with pytest.raises(RemoteProtocolError, match=f"cannot resume at {heard} of 2"):
-        Session(DEVICE, now=0.0).resume(wire.device, heard)
-
-
-def test_credits_count_anew_from_what_is_acknowledged_after_a_resume():
-    wire = opened(credits=2)
-    wire.say(DEVICE, *map(note, range(4)))
-    after = resumed(wire, credits=2)
-    assert after.deliver(DEVICE) == []
-
-    after.settle(GALAXY)
-
-    assert after.deliver(DEVICE) == [note(2), note(3)]
-
-
-def test_an_acknowledgement_of_what_this_socket_has_not_carried_is_a_breach():
-    wire = opened()
-    wire.device.send(note(1))
-    with pytest.raises(RemoteProtocolError, match="message 1 is acknowledged before it was said"):
-        wire.device.receive('{"ack":1}', 0.0)
 
 
 # Values.
