@@ -89,7 +89,7 @@ def run(
     except (NotJoined, StateInUse, BadPolicy, OSError) as exc:
         _fail(REFUSED, str(exc))
     except OutboxFailed as exc:
-        _fail(REFUSED, f"{exc}: make room, or move it away; Galaxy will then not learn what became of its last work")
+        _fail(REFUSED, f"{exc}: make room, or move the file away; what this device ran last may then be run again")
     assert lock >= 0, "held until the process ends"
     try:
         asyncio.run(_serve(agent))

@@ -8,6 +8,7 @@ import base64
 import logging
 import re
 import secrets
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import assert_never
@@ -72,6 +73,7 @@ class Guest:
         self.nonce = nonce
         self.device = ""
         self.link: Link | None = None
+        self.assigned: deque[tuple[int, AttemptId]] = deque()  # with the numbers of the messages that said so
 
 
 class Gateway:
@@ -87,6 +89,7 @@ class Gateway:
         self._heartbeat_s = heartbeat_s
         self._guests: dict[str, Guest] = {}  # the latest of each device, also after its socket is gone
         self._artifact_tokens: dict[str, str] = {}  # token -> device
+        self._token_of: dict[str, str] = {}  # device -> its one token
         runner.carry_out = self.carry_out
 
     async def serve(self, socket: Socket) -> None:
@@ -141,7 +144,7 @@ class Gateway:
         session = guest.session
         match order:
             case Dispatch():
-                session.send(
+                number = session.send(
                     Assign(
                         str(order.attempt),
                         order.tool,
@@ -152,6 +155,9 @@ class Gateway:
                         order.stop_after_s,
                     )
                 )
+                guest.assigned.append((number, order.attempt))
+                while guest.assigned[0][0] <= session.acked:
+                    guest.assigned.popleft()
             case Revoke():
                 session.send(RevokeMessage(str(order.attempt), order.reason[:500]))
             case TellDrain():
@@ -159,7 +165,7 @@ class Gateway:
             case Disconnect():
                 session.close(ByeCode.REVOKED, order.reason or "revoked", terminal=True)
                 session.id = ""
-                self._forget_tokens(order.device)
+                self._forget_token(order.device)
             case _:
                 assert_never(order)
 
@@ -242,19 +248,20 @@ class Gateway:
     async def _greet(self, guest: Guest, hello: Hello) -> None:
         session = guest.session
         self._authenticate(guest, hello)
-        resumable = await self._superseded(hello)
+        before = await self._superseded(hello)
         if session.state is CLOSED:
             return  # it took longer than a greeting may
-        if resumable:
-            session.resume(resumable, hello.heard)
+        if before:
+            session.resume(before.session, hello.heard)
+            guest.assigned = before.assigned
         else:
             session.id = secrets.token_hex(8)
         guest.device = hello.device
         self._guests[hello.device] = guest
-        self._forget_tokens(hello.device)
-        token = secrets.token_urlsafe(32)
+        self._forget_token(hello.device)
+        token = self._token_of[hello.device] = secrets.token_urlsafe(32)
         self._artifact_tokens[token] = hello.device
-        session.send(Welcome(session.id, resumable is not None, session.heard, self._heartbeat_s, CREDITS, token))
+        session.send(Welcome(session.id, before is not None, session.heard, self._heartbeat_s, CREDITS, token))
         if guest.link:
             guest.link.wake()
         connected = DeviceConnected(
@@ -262,17 +269,17 @@ class Gateway:
             device=hello.device,
             boot=hello.boot,
             profile=hello.profile,
-            resumed=resumable is not None,
+            resumed=before is not None,
             held=hello.held,
         )
         try:
             await self._runner.tell(connected)
         except Refused as refusal:
-            self._forget_tokens(hello.device)
+            self._forget_token(hello.device)
             raise RemoteProtocolError(ByeCode.REVOKED, str(refusal)) from refusal
 
-    async def _superseded(self, hello: Hello) -> Session | None:
-        """End the device's earlier socket; return its session if this greeting resumes it, else None when it is over.
+    async def _superseded(self, hello: Hello) -> Guest | None:
+        """End the device's earlier socket; return its guest if this greeting resumes it, else None when that is over.
 
         What was given to an earlier session may still be on its way to the disk. It must not come out on the new one,
         which says that it was never begun: so the earlier one is over, and all that it was given let go, before this
@@ -283,8 +290,8 @@ class Gateway:
             if before and before.link:
                 before.session.close(ByeCode.REPLACED, "the device has dialled again", retry_after_s=5.0)
                 before.link.wake()
-            if before and before.session.id and before.session.id == hello.session:
-                return before.session
+            if before and before.session.id and before.session.id == hello.session and self._is_current(before, hello):
+                return before
             if before:
                 before.session.id = ""
             if self._runner.core.fleet.device(hello.device).presence is Presence.CONNECTED:
@@ -295,6 +302,17 @@ class Gateway:
                 await self._runner.durable()
             if self._guests.get(hello.device) is before:
                 return None
+
+    def _is_current(self, before: Guest, hello: Hello) -> bool:
+        """Return whether no attempt that the device has yet to hear of is over or to be stopped: it would begin it."""
+        constellations = self._runner.core.constellations
+        for number, attempt in before.assigned:
+            constellation = constellations.get(attempt.constellation)
+            course = constellation.courses.get(attempt.star) if constellation else None
+            held = course.attempt if course and not course.stopping else None
+            if number > hello.heard and (held is None or (held.number, held.device) != (attempt.number, hello.device)):
+                return False
+        return True
 
     def _authenticate(self, guest: Guest, hello: Hello) -> None:
         """Raise RemoteProtocolError unless the device's own key signed this very challenge."""
@@ -313,8 +331,9 @@ class Gateway:
         for held in hello.held:
             _parsed(held.attempt)
 
-    def _forget_tokens(self, device: str) -> None:
-        self._artifact_tokens = {t: d for t, d in self._artifact_tokens.items() if d != device}
+    def _forget_token(self, device: str) -> None:
+        if token := self._token_of.pop(device, ""):
+            del self._artifact_tokens[token]
 
 
 def _parsed(attempt: str) -> AttemptId:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvicorn
@@ -127,30 +128,41 @@ async def _assembled(settings: Settings, folder: Path, store: Store) -> tuple[Pa
         new_token = "" if settings.token else token
         token_digest = access.digest(token)
         await store.set_setting(access.TOKEN_SETTING, token_digest)
-    core, seqs, last_at = await _recovered(store)
-    now = _clock(last_at)
+    recorded = await _recovered(store)
+    core = recorded.core
+    now = _clock(recorded.last_at)
     core.restore(core.fleet, list(core.constellations.values()), now())
     metrics = Metrics()
-    runner = Runner(core, store, now, metrics, seqs)
+    runner = Runner(core, store, now, metrics, recorded.seqs, recorded.snapshots_at)
     gateway = Gateway(runner, galaxy_id, now, metrics, heartbeat_s=settings.heartbeat_s)
     parts = Parts(runner, store, gateway, Artifacts(folder / "artifacts", store), metrics, galaxy_id, now)
     return parts, token_digest, new_token
 
 
-async def _recovered(store: Store) -> tuple[Orchestrator, dict[str, int], float]:
-    """Return the galaxy as it was recorded, the number of each open stream's last event, and the last time in it."""
-    core, seqs, last_at = Orchestrator(), {}, 0.0
-    began = time.perf_counter()
+@dataclass(slots=True)
+class Recorded:
+    """The galaxy as it was recorded."""
+
+    core: Orchestrator = field(default_factory=Orchestrator)
+    seqs: dict[str, int] = field(default_factory=dict)  # the number of each open stream's last event
+    snapshots_at: dict[str, int] = field(default_factory=dict)  # and that of its snapshot
+    last_at: float = 0.0
+
+
+async def _recovered(store: Store) -> Recorded:
+    """Return what replay gives back."""
+    found, began = Recorded(), time.perf_counter()
     async for recovered in store.recover():
         if recovered.stream == FLEET:
-            core.fleet = fleet_of(recovered)
+            found.core.fleet = fleet_of(recovered)
         else:
-            core.constellations[recovered.stream] = constellation_of(recovered)
-        seqs[recovered.stream] = recovered.rows[-1].seq if recovered.rows else recovered.snapshot_seq
-        last_at = max(last_at, recovered.rows[-1].at if recovered.rows else 0.0)
-    facts = {"constellations": len(core.constellations), "took_s": round(time.perf_counter() - began, 3)}
+            found.core.constellations[recovered.stream] = constellation_of(recovered)
+        found.snapshots_at[recovered.stream] = recovered.snapshot_seq
+        found.seqs[recovered.stream] = recovered.rows[-1].seq if recovered.rows else recovered.snapshot_seq
+        found.last_at = max(found.last_at, recovered.rows[-1].at if recovered.rows else 0.0)
+    facts = {"constellations": len(found.core.constellations), "took_s": round(time.perf_counter() - began, 3)}
     log.info("recovered", extra=facts)
-    return core, seqs, last_at
+    return found
 
 
 def _clock(not_before: float) -> Callable[[], float]:

@@ -87,6 +87,7 @@ class Runner:
         now: Callable[[], float],
         metrics: Metrics,
         seqs: dict[str, int] | None = None,
+        snapshots_at: dict[str, int] | None = None,
     ) -> None:
         self.core = core
         self.store_trouble = ""  # why nothing can be recorded just now
@@ -95,7 +96,7 @@ class Runner:
         self._now = now
         self._metrics = metrics
         self._seqs = seqs or {}  # number of each open stream's last event
-        self._snapshot_at: dict[str, int] = dict(self._seqs)
+        self._snapshot_at = snapshots_at or {}  # the number up to which each has a snapshot
         self._inbox: deque[Telling] = deque()
         self._told = asyncio.Event()
         self._room = asyncio.Event()

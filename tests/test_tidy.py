@@ -68,8 +68,8 @@ CALLS: dict[str, Exceptions] = {
         "protocol/link.py": "the group of one link: its reader beside its writer",
     },
     "ensure_future": {},
-    "gather": {},
-    "to_thread": {},
+    "gather": {"tests/protocol/test_link.py": "the two directions of a wire that freezes"},
+    "to_thread": {"galaxy/artifacts.py": "bytes to the disk, and their hash"},
 }
 CATCH_ALLS: Exceptions = {"device_agents/work.py": "a tool's bug is its call's failure, never the agent's end"}
 MACHINE_PATHS: Exceptions = {}

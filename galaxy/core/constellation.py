@@ -262,14 +262,22 @@ class Constellation:
                 self.into.setdefault(target, {})[source] = line
                 self.out_of.setdefault(source, {})[target] = None
             else:
-                self.into.get(target, {}).pop(source, None)
-                self.out_of.get(source, {}).pop(target, None)
+                _forget(self.into, target, source)
+                _forget(self.out_of, source, target)
             if target in self.courses:
                 touched[target] = None
         lift(self, touched)
         for star_id in touched:
             if self.courses[star_id].state in NOT_STARTED:
                 self._resettle(star_id, at)
+
+
+def _forget(ends: dict[str, dict[str, Any]], one: str, other: str) -> None:
+    """Leave nothing empty behind: a snapshot would not bring it back, and the order would be another."""
+    if one in ends:
+        ends[one].pop(other, None)
+        if not ends[one]:
+            del ends[one]
 
 
 def _cannot_hold(line: Line, state: StarState) -> str:

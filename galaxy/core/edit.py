@@ -6,7 +6,7 @@ without touching the constellation, so that checking an edit and applying it are
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from msgspec import Struct
 
@@ -104,8 +104,9 @@ class Draft:
         self.retried: list[str] = []
         self.skipped: dict[str, str] = {}
         self.superseded: dict[str, str] = {}
-        self.into: dict[str, set[str]] = {}  # of touched targets, the sources
-        self.out_of: dict[str, set[str]] = {}
+        # Dicts rather than sets, whose order is another in each process: replay must give the same.
+        self.into: dict[str, dict[str, None]] = {}  # of touched targets, the sources
+        self.out_of: dict[str, dict[str, None]] = {}
 
     # What is there, as the operations so far have left it.
 
@@ -120,32 +121,32 @@ class Draft:
             return self.lines[source, target]
         return self.constellation.into.get(target, {}).get(source)
 
-    def sources(self, target: str) -> set[str]:
+    def sources(self, target: str) -> dict[str, None]:
         if target not in self.into:
-            self.into[target] = set(self.constellation.into.get(target, ()))
+            self.into[target] = dict.fromkeys(self.constellation.into.get(target, ()))
         return self.into[target]
 
-    def targets(self, source: str) -> set[str]:
+    def targets(self, source: str) -> dict[str, None]:
         if source not in self.out_of:
-            self.out_of[source] = set(self.constellation.out_of.get(source, ()))
+            self.out_of[source] = dict.fromkeys(self.constellation.out_of.get(source, ()))
         return self.out_of[source]
 
     # Changes.
 
     def put_line(self, line: Line) -> None:
         self.lines[line.source, line.target] = line
-        self.sources(line.target).add(line.source)
-        self.targets(line.source).add(line.target)
+        self.sources(line.target)[line.source] = None
+        self.targets(line.source)[line.target] = None
 
     def drop_line(self, source: str, target: str) -> None:
         self.lines[source, target] = None
-        self.sources(target).discard(source)
-        self.targets(source).discard(target)
+        self.sources(target).pop(source, None)
+        self.targets(source).pop(target, None)
 
     def put_star(self, star: Star) -> None:
         """Add or rewrite a star, with the lines that its bindings imply."""
         self.stars[star.id] = star
-        bound = dict.fromkeys(binding.source for binding in star.bindings)  # in one order: replay must give the same
+        bound = dict.fromkeys(binding.source for binding in star.bindings)
         for source in list(self.sources(star.id)):
             line = self.line(source, star.id)
             if line and line.implied and source not in bound:
@@ -248,6 +249,8 @@ def _operate(draft: Draft, operation: AnyOperation) -> None:
             draft.skipped[star_id] = reason
         case Supersede(id=star_id, star=star):
             _supersede(draft, star_id, star)
+        case _:
+            assert_never(operation)
 
 
 def _supersede(draft: Draft, old_id: str, star: Star) -> None:

@@ -314,12 +314,11 @@ class Orchestrator:
     def _judgements(self, now: float) -> Iterator[Event]:
         for constellation_id in list(self._questioned):
             del self._questioned[constellation_id]
-            if constellation := self.constellations.get(constellation_id):
+            if constellation := self.constellations.get(constellation_id):  # else its star was skipped, and all ended
                 yield from judging.lines(constellation, now)
         for constellation_id, star_id in list(self._proofs):
             del self._proofs[constellation_id, star_id]
-            if constellation := self.constellations.get(constellation_id):
-                yield from judging.proof(constellation, star_id, now)
+            yield from judging.proof(self.constellations[constellation_id], star_id, now)
 
     def _placements(self, now: float) -> Iterator[Event]:
         if not self._free or not len(self._queue):

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from device_agents.agent import SentAway
 from device_agents.reconnect import FIRST_S
-from protocol.messages import Assign, Bye, Drain, Reject, Report
+from protocol.messages import Accept, Assign, Bye, Drain, Reject, Report
 from protocol.vocabulary import VERSION, ByeCode, Held, Holding, Outcome
 
 from .helpers import ONCE, Gate, ToolOf, Words, assign, running
@@ -315,3 +315,30 @@ async def test_a_galaxy_that_was_restarted_learns_what_is_held(galaxy, device, g
         assert outcome_of(await line.next(Report)) == (A, Outcome.SUCCEEDED, "")
 
     assert line.hello.held == (Held(A, Holding.RUNNING),)
+
+
+async def test_acknowledgements_of_an_old_session_mean_nothing_in_the_next(galaxy, device, gate):
+    """The numbers begin anew: the first message is another one now."""
+    galaxy.acknowledges = False
+    gate.go.set()
+    async with device.runs():
+        line = await galaxy.line()
+        line.say(assign(A))
+        await line.next(Report)
+        gate.go.clear()
+        line.say(assign(B))
+        await line.next(Accept)
+        galaxy.remembers = False
+        line.cut()
+        line = await galaxy.line()
+        assert (await line.next(Accept), (await line.next(Report)).attempt) == (Accept(B), A)
+        line.session.settle(1, time.monotonic())
+        line.say(Drain("for an answer"), assign("c/c#1"))
+        await line.next(Reject)  # so it has heard the acknowledgement before
+        assert device.reports_on_disk() == [A]
+        assert [report.attempt for report in device.outbox.reports()] == [A]
+
+        line.session.settle(2, time.monotonic())
+        line.link.wake()
+        await until(lambda: device.outbox.reports() == [])
+        gate.go.set()

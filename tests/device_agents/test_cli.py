@@ -161,7 +161,7 @@ def test_a_damaged_outbox_is_not_thrown_away(folder):
 
     code, words = the_end(run(folder))
 
-    assert (code, "outbox.db: file is not a database: make room, or move it away" in words) == (REFUSED, True)
+    assert (code, "outbox.db: file is not a database: make room, or move the file away" in words) == (REFUSED, True)
     assert (folder / "outbox.db").read_bytes() == b"no database" * 500
 
 

@@ -89,6 +89,14 @@ def test_a_call_that_is_revoked_twice_is_halted_once():
     assert this.hear(Revoke(A, "second"), 0.0) == []
 
 
+def test_a_call_that_was_revoked_stays_cancelled_though_the_device_would_stop_it_too():
+    this = desk(assign(A, ONCE))
+    this.hear(Revoke(A, "cancelled"), 0.0)
+
+    assert this.stop_all("the agent stops") == []
+    assert this.finished(cancelled(A)) == [Keep(cancelled(A), journalled=True)]
+
+
 def test_a_call_that_succeeds_although_it_was_revoked_has_succeeded():
     this = desk(assign(A))
     this.hear(Revoke(A, "cancelled"), 0.0)

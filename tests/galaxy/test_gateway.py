@@ -191,23 +191,34 @@ async def test_what_was_meant_for_an_earlier_session_never_comes_out_on_a_new_on
 
 
 async def test_what_was_given_up_while_a_device_was_gone_does_not_reach_it_when_it_is_back(node: Node):
-    """Its assignment had not arrived when the link broke, and was made elsewhere since: twice would be wrong."""
+    """The assignment had not arrived when the link broke. Made now, after it was found not to have happened: twice."""
     laptop = await connected(node, effect=Effect.ONCE)
-    plan = star("a", disconnect={"lost_after_s": 5}, verify={"tool": "work", "happened": "result"})
-    constellation = await node.submit(plan)
+    verified = star("a", disconnect={"lost_after_s": 5}, verify={"tool": "work", "happened": "result"})
+    constellation = await node.submit(verified)
     await laptop.cut()
     await node.tasks[-1]
-    tower = await connected(node, "tower", effect=Effect.ONCE)
     node.clock.jump(6.0)
     await node.runner.durable()
-    asking = await tower.call()
-    await tower.succeed(asking, False)
-    again = await tower.call()
     await laptop.connect()
-    other = await node.submit(star("b", needs={"device": "laptop"}))
+    asking = await laptop.call()
+    await laptop.succeed(asking, False)
+    again = await laptop.call()
+    await laptop.succeed(again)
 
-    assert [asking.attempt, again.attempt] == [f"{constellation}/a#2", f"{constellation}/a#3"]
-    assert (await laptop.call()).attempt == f"{other}/b#1"
+    attempts = [one.attempt for one in laptop.heard if isinstance(one, Assign)]
+    assert attempts == [f"{constellation}/a#2", f"{constellation}/a#3"]
+    assert (await node.constellation(constellation))["state"] == "succeeded"
+
+
+async def test_what_was_cancelled_while_a_device_was_gone_is_not_even_begun_when_it_is_back(node: Node):
+    laptop = await connected(node)
+    constellation = await node.submit("a")
+    await laptop.cut()
+    await node.http.post(f"/v1/constellations/{constellation}:cancel")
+    await laptop.connect()
+
+    assert (await node.constellation(constellation))["state"] == "cancelled"
+    assert not [one for one in laptop.heard if isinstance(one, Assign)]
 
 
 async def test_of_two_sockets_of_one_device_the_later_one_counts(node: Node):

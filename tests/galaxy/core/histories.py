@@ -28,6 +28,7 @@ DEVICES = ("d1", "d2", "d3")
 TOOLS = {"shell": Effect.IDEMPOTENT, "pay": Effect.ONCE, "ask": Effect.INTERACTIVE, "look": Effect.PURE}
 CONDITIONS = ("result.n > 0", "result.n == 0", "result.nova", "result.rows.exists(r, r == result.n)")
 
+CONTROLS = ("pause", "pause", "resume", "resume", "resume", "resume", "cancel")
 KINDS = ("add", "update", "remove", "skip", "retry", "retry", "supersede", "line", "line", "unline", "reline")
 
 first_names = "abcdef"
@@ -46,7 +47,7 @@ devices = st.sampled_from(DEVICES)
 results = st.integers(0, 1).map(lambda n: Raw(b'{"n":%d,"rows":[1]}' % n)) | st.sampled_from(
     [Raw(b"null"), Raw(b'"text"'), Raw(b"1e999")]
 )
-failures = st.none() | st.builds(Failure, st.just("oops"), st.just("it broke"), st.booleans())
+failures = st.none() | st.builds(Failure, st.just("oops"), st.just("it broke"), st.sampled_from([True, True, False]))
 outcomes = st.sampled_from([Outcome.SUCCEEDED] * 4 + [Outcome.FAILED] * 2 + [Outcome.CANCELLED, Outcome.UNKNOWN])
 policies = st.builds(
     RetryPolicy, attempts=st.integers(1, 3), backoff_s=st.sampled_from([0.0, 5.0]), jitter=st.booleans()

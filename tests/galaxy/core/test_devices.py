@@ -1,9 +1,11 @@
 """Devices that come and go: leases that survive it, leases that do not, and slots that never leak."""
 
+import msgspec
 import pytest
 
 from galaxy.core import fleet as fleets
 from galaxy.core.attempt import LeaseEnd
+from galaxy.core.checks import recorded_refusal
 from galaxy.core.errors import Conflict, UnknownId
 from galaxy.core.events import (
     DeviceJoined,
@@ -281,9 +283,23 @@ def test_what_a_device_cannot_have_said_is_refused():
 def test_a_refused_word_of_a_device_can_be_kept_and_changes_nothing():
     log = running()
     before = log.states()
-    log.feed(ReportRefused(at=2.0, constellation="c", star="a", attempt=7, device="tower", reason="c/a#7 is over"))
+    refused = recorded_refusal(log.core, done("c/a#7", 2.0, by="tower"), "c/a#7 is over")
+    assert refused == ReportRefused(
+        at=2.0, constellation="c", star="a", attempt=7, device="tower", reason="c/a#7 is over"
+    )
+    log.feed(refused)
 
     assert log.states() == before
+    assert recorded_refusal(log.core, done("nova/a#1", 2.0), "") is None
+    assert recorded_refusal(log.core, accept("c/a#7", 2.0), "") is None
+
+
+def test_the_fleet_does_not_mind_what_is_not_about_it():
+    log = running()
+    before = msgspec.json.encode(log.core.fleet)
+    log.core.fleet.apply(cancel(2.0))
+
+    assert msgspec.json.encode(log.core.fleet) == before
 
 
 def test_a_device_that_had_no_tool_of_that_name_leaves_the_effect_at_once():

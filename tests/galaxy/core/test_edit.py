@@ -226,6 +226,28 @@ def test_removing_a_star_takes_its_lines_along():
     assert "b" not in log.states()
 
 
+def test_removing_a_star_leaves_what_was_skipped_behind_it_alone():
+    log = diamond()
+    log.feed(edit(Skip("z")), edit(RemoveStar("b"), base=2))
+
+    assert log.states()["z"] == "skipped"
+    assert list(log.core.constellations["c"].into["z"]) == ["e"]
+
+
+def test_what_is_added_in_the_last_moment_keeps_a_constellation_open():
+    """Its last star ends and an edit comes in one batch, before anything that is due is asked for."""
+    log = Log()
+    log.feed(*device(), submit(star("a")))
+    for event in (done("c/a#1"), edit(AddStar(star("n")))):
+        log.core.check(event)
+        log.events.append(event)
+        log.core.apply(event)
+
+    assert told(log.wait(2.0)) == ["dispatch c/n#1 to laptop"]
+    log.feed(done("c/n#1", 3.0))
+    assert log.core.constellations == {}
+
+
 def test_a_constellation_from_which_everything_was_removed_ends():
     log = Log()
     log.feed(pair(), edit(RemoveStar("a"), RemoveStar("b")))

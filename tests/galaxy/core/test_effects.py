@@ -7,7 +7,7 @@ from galaxy.core.edit import Retry as TryAgain
 from galaxy.core.edit import Skip, UpdateStar
 from galaxy.core.errors import InvalidEdit
 from galaxy.core.events import EffectJudged, LeaseEnded, StarFailed, StarLeased, StarReported
-from galaxy.core.star import Disconnect, OnFailure, Retry, Timeouts, Verify
+from galaxy.core.star import Disconnect, OnFailure, Retry, Timeouts, Verify, When
 from protocol.vocabulary import Effect
 
 from .helpers import (
@@ -23,6 +23,7 @@ from .helpers import (
     done,
     edit,
     fail,
+    line,
     pause,
     reject,
     reloaded,
@@ -254,6 +255,28 @@ def test_a_proof_that_waits_to_be_judged_is_told_as_such():
     log.core.apply(done("c/a#2", 4.0, result={"there": True}))
 
     assert log.why("a") == "what a verification found is being judged"
+
+
+def test_a_proof_that_ends_everything_leaves_a_condition_that_nobody_asks_any_more():
+    """Success poses the question of `z`, and skips `b`, and so `z`, in one breath."""
+    log = Log()
+    log.feed(*device(effect=Effect.ONCE, tools=TOOLS))
+    asks, skips = line("a>z", condition="result.there"), line("a>b", When.FAILURE)
+    log.feed(submit(star("a", verify=PROOF), star("z"), star("b"), asks, skips, line("b>z")), unknown("c/a#1"))
+    log.feed(done("c/a#2", 2.0, result={"there": True}))
+
+    assert log.states() == {"a": "succeeded", "z": "skipped", "b": "skipped"}
+    assert log.core.constellations == {}
+    assert log.feed(*device("tower", at=3.0)) == []
+
+
+def test_a_verification_that_cannot_tell_may_be_left_to_a_person():
+    log = unknown_outcome(verify=PROOF, on_failure=OnFailure.PAUSE)
+    log.feed(done("c/a#2", 4.0, result="nothing of the kind"))
+
+    assert log.states() == {"a": "ready"}
+    assert log.core.constellations["c"].paused.startswith("waits for a person: a failed: the verification could not")
+    assert told(log.feed(edit(TryAgain("a"), at=5.0))) == ["dispatch c/a#3 to tower"]
 
 
 def test_a_person_may_repeat_what_has_an_unknown_outcome():

@@ -88,15 +88,18 @@ class Galaxy(RuleBasedStateMachine):
         courses = [encoded(constellation) for constellation in core.constellations.values()]
         return b"".join([*courses, _encoder.encode(core.fleet), repr(indexes).encode()])
 
+    def held_now(self) -> list[tuple[str, str]]:
+        """Return the attempts that are held, with their holders."""
+        return sorted(
+            (f"{c}/{star}#{self.core.constellations[c].courses[star].attempts[-1].number}", device)
+            for device, keys in self.core.held.items()
+            for c, star in keys
+        )
+
     def attempt_to_speak_of(self, data: st.DataObject) -> tuple[str, str]:
         """Return an attempt and a device: usually one that is held, by its holder; else any attempt ever, by any."""
-        held = {
-            f"{c}/{s}#{self.core.constellations[c].courses[s].attempts[-1].number}": device
-            for device, keys in self.core.held.items()
-            for c, s in keys
-        }
-        if held and not data.draw(histories.seldom(5)):
-            return data.draw(st.sampled_from(sorted(held.items())))
+        if (held := self.held_now()) and not data.draw(histories.seldom(5)):
+            return data.draw(st.sampled_from(held))
         return data.draw(st.sampled_from(sorted(self.dispatched))), data.draw(histories.devices)
 
     # What happens.
@@ -165,6 +168,23 @@ class Galaxy(RuleBasedStateMachine):
         ran_s = data.draw(st.sampled_from([-5.0, 0.0, 5.0, 50.0]))
         said = {"by": device, "result": result, "failure": failure, "ran_s": ran_s}
         self.happen(helpers.report(attempt, outcome, self.log.now, **said), lazily=lazily)
+
+    @rule(number=st.integers(1, 3), n=st.integers(0, 1), data=st.data())
+    def finish(self, number, n, data):
+        """Some of what is held succeeds, as it should: so histories get on."""
+        for _ in range(number):
+            if held := self.held_now():
+                attempt, device = data.draw(st.sampled_from(held))
+                result = {"n": n, "rows": [1]}
+                self.happen(helpers.done(attempt, self.log.now, by=device, result=result))
+
+    @precondition(lambda self: self.held_now())
+    @rule(data=st.data(), how=st.sampled_from([Outcome.UNKNOWN, Outcome.FAILED]))
+    def break_off(self, data, how):
+        """Something that is held begins, and comes to no good end, though it may be tried again."""
+        attempt, device = data.draw(st.sampled_from(self.held_now()))
+        self.happen(helpers.accept(attempt, self.log.now, by=device))
+        self.happen(helpers.report(attempt, how, self.log.now, by=device, failure=helpers.AGAIN))
 
     @precondition(lambda self: self.dispatched)
     @rule(data=st.data(), kind=st.sampled_from(["accept", "accept", "accept", "reject"]))
@@ -316,11 +336,9 @@ class Galaxy(RuleBasedStateMachine):
             for name, constellation in list(self.core.constellations.items()):
                 if constellation.paused and not constellation.cancelled:
                     self.happen(helpers.resume(self.log.now, name))
-            for key, device in [(key, device) for device, keys in self.core.held.items() for key in keys]:
-                if key in self.core.held[device]:
-                    number = self.core.constellations[key[0]].courses[key[1]].attempts[-1].number
-                    result = {"n": ord(key[1][0]) % 2, "rows": [1]}
-                    self.happen(helpers.done(str(AttemptId(*key, number)), self.log.now, by=device, result=result))
+            for attempt, device in self.held_now():
+                result = {"n": ord(AttemptId.parse(attempt).star[0]) % 2, "rows": [1]}
+                self.happen(helpers.done(attempt, self.log.now, by=device, result=result))
             self.log.now += 7.0
             self.drain()
         raise AssertionError("I7: a constellation never ends")
