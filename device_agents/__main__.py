@@ -92,7 +92,8 @@ def run(
         _fail(REFUSED, f"{exc}: make room, or move the file away; what this device ran last may then be run again")
     assert lock >= 0, "held until the process ends"
     try:
-        asyncio.run(_serve(agent))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(agent))
     except SentAway as exc:
         _fail(SENT_AWAY, f"the galaxy sent this device away: {exc}")
 

@@ -1,13 +1,15 @@
 """Why a star waits, and what a device's silence means: the words for people, in one place."""
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
-from protocol.vocabulary import Effect, Failure
+from protocol.vocabulary import Effect, Failure, ToolSpec
 
 from .attempt import Attempt, Candidate, LeaseEnd, Purpose
 from .constellation import Constellation
 from .course import Course
-from .fleet import Device, Fleet, Presence
+from .fleet import Device, Presence
 from .placement.demand import Feasible
 from .states import HELD_BY_DEVICE, TERMINAL, WAITING
 
@@ -71,13 +73,13 @@ def unplaced(course: Course, wait: Wait | None) -> Failure:
     return Failure("queue_timeout", text[:2000])
 
 
-def effect_of(course: Course, fleet: Fleet, device: str) -> Effect:
-    """Return the effect class that holds for the star's next attempt on this device."""
+def effect_of(course: Course, tools: Mapping[str, ToolSpec]) -> Effect:
+    """Return the effect class that holds for the star's next attempt on the device with these tools."""
     if course.purpose is Purpose.VERIFY:
         return Effect.PURE
     if course.star.effects is not None:
         return course.star.effects
-    tool = fleet.tool(device, course.star.tool)
+    tool = tools.get(course.star.tool)
     return tool.effect if tool else Effect.ONCE
 
 

@@ -118,10 +118,10 @@ class Fleet(Struct):
             case DeviceRevoked():
                 self._move(self.devices[event.device], Presence.REVOKED, event.at, event.reason)
 
-    def tool(self, device_id: str, name: str) -> ToolSpec | None:
-        """Return what the device says of one of its tools."""
+    def tools(self, device_id: str) -> dict[str, ToolSpec]:
+        """Return what the device says of its tools, by name."""
         profile = self.devices[device_id].profile
-        return next((tool for tool in profile.tools if tool.name == name), None) if profile else None
+        return {tool.name: tool for tool in profile.tools} if profile else {}
 
     def _require_not_revoked(self, device_id: str) -> None:
         if self.device(device_id).presence is Presence.REVOKED:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Raw
 
-from protocol.vocabulary import Failure, Holding
+from protocol.vocabulary import Failure, Holding, ToolSpec
 
 from . import checks, explain, judging
 from .attempt import AttemptId, Candidate, LeaseEnd, Purpose
@@ -64,6 +64,7 @@ class Orchestrator:
         self._queue = ReadyQueue(self._is_placeable)
         self._timers: Timers[Key] = Timers()
         self._feasible: dict[Demand, Feasible] = {}
+        self._tools: dict[str, dict[str, ToolSpec]] = {}
         self._mean_run_s: dict[str, float] = {}
         self._lapsed: deque[tuple[Key, LeaseEnd, Failure]] = deque()  # leases that are to be ended
         self._questioned: dict[str, None] = {}  # constellations with conditions to judge
@@ -83,6 +84,7 @@ class Orchestrator:
             return self._apply_to_constellation(event)
         self.fleet.apply(event)
         self._feasible.clear()
+        self._tools.clear()
         handler = FLEET_HANDLERS.get(type(event))
         orders = handler(self, event) if handler else []
         if device_id := getattr(event, "device", ""):
@@ -353,7 +355,7 @@ class Orchestrator:
             star=key[1],
             attempt=len(course.attempts) + 1,
             device=device,
-            effect=explain.effect_of(course, self.fleet, device),
+            effect=explain.effect_of(course, self._tools_of(device)),
             purpose=course.purpose,
             waited_s=round(now - course.ready_at, 6),
             candidates=tuple(candidates[:EXPLAINED_MAX]),
@@ -366,6 +368,11 @@ class Orchestrator:
                 self._feasible.clear()
             self._feasible[demand] = feasible(demand, self.fleet.devices)
         return self._feasible[demand]
+
+    def _tools_of(self, device: str) -> dict[str, ToolSpec]:
+        if device not in self._tools:
+            self._tools[device] = self.fleet.tools(device)
+        return self._tools[device]
 
     def _loads(self, able: Iterable[str]) -> list[tuple[str, int, int]]:
         devices, held = self.fleet.devices, self.held
@@ -381,10 +388,8 @@ class Orchestrator:
 
 
 def _lease_ended(at: float, attempt: AttemptId, device: str, cause: LeaseEnd, failure: Failure) -> LeaseEnded:
-    constellation, star, number = attempt
-    return LeaseEnded(
-        at=at, constellation=constellation, star=star, attempt=number, device=device, cause=cause, failure=failure
-    )
+    c, s, n = attempt
+    return LeaseEnded(at=at, constellation=c, star=s, attempt=n, device=device, cause=cause, failure=failure)
 
 
 FLEET_HANDLERS: dict[type[Event], Callable[[Orchestrator, object], list[Order]]] = {

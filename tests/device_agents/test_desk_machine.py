@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import msgspec
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -183,5 +183,7 @@ class Device(RuleBasedStateMachine):
         self.said = [message for message in self.desk.said_anew() if isinstance(message, Report)]
 
 
-Device.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Device.TestCase.settings = settings(
+    max_examples=50, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 TestAnyHistory = Device.TestCase
