@@ -77,6 +77,7 @@ async def dial(url: str) -> DialledSocket:
             max_size=SOCKET_BYTES_MAX,
             open_timeout=DIAL_WITHIN_S,
             close_timeout=CLOSE_WITHIN_S,  # the default of 10 s is how long a half-open link would look alive
+            proxy=None,  # the galaxy's address is what was joined, whatever the environment says
             ping_interval=None,  # the session's own renewals are the signs of life
         )
     except WebSocketException as exc:

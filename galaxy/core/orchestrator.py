@@ -159,8 +159,7 @@ class Orchestrator:
         constellation = self.constellations[event.constellation]
         orders: list[Order] = []
         for star_id in constellation.apply(event):
-            order = self._look(constellation, star_id, event.at)
-            if order:
+            if order := self._look(constellation, star_id, event.at):
                 orders.append(order)
         match event:
             case StarLeased(constellation=constellation_id, star=star_id):

@@ -19,6 +19,7 @@ class Snapshot(Struct, frozen=True, omit_defaults=True):
     revision: int
     courses: list[Course]
     lines: list[Line]
+    targets: list[tuple[str, list[str]]] = []  # of each star before several others, in which order: causes depend on it
     verdicts: list[tuple[str, str, Verdict]] = []
     paused: str = ""
     cancelled: str = ""
@@ -42,6 +43,7 @@ def taken(constellation: Constellation) -> Snapshot:
         revision=constellation.revision,
         courses=list(constellation.courses.values()),
         lines=[line for sources in constellation.into.values() for line in sources.values()],
+        targets=[(source, list(targets)) for source, targets in constellation.out_of.items() if len(targets) > 1],
         verdicts=[(source, target, verdict) for (source, target), verdict in constellation.verdicts.items()],
         paused=constellation.paused,
         cancelled=constellation.cancelled,
@@ -70,5 +72,6 @@ def restored(snapshot: Snapshot) -> Constellation:
             and (line.source, line.target) not in constellation.verdicts
         ):
             constellation.questions[line.source, line.target] = None
+    constellation.out_of |= {source: dict.fromkeys(targets) for source, targets in snapshot.targets}
     constellation.level_all()
     return constellation

@@ -326,6 +326,19 @@ def test_a_reloaded_core_goes_on_where_the_old_one_was():
     assert encoded(after.core.constellations["c"]) == encoded(log.core.constellations["c"])
 
 
+def test_a_reloaded_core_gives_the_same_reasons_as_a_replayed_one():
+    """`z` is behind two stars that are skipped at once: the cause is the one that comes first."""
+    log = Log()
+    stars = [star(name) for name in "abxyz"]
+    log.feed(*device(slots=2), submit(*stars, *map(line, ("b>x", "a>y", "a>x", "x>z", "y>z"))))
+    after = reloaded(log)
+    for each in (log, after):
+        each.feed(fail("c/a#1"))
+
+    assert log.course("z").cause == "it needed the success of y, which was skipped"
+    assert encoded(after.core.constellations["c"]) == encoded(replayed(stream(log.events, "c")))
+
+
 @pytest.mark.parametrize("result", [None, {"n": [1, None]}, "text", 0])
 def test_a_result_of_any_kind_is_the_same_after_a_reload(result):
     """Null is a result too: who binds to it is given null."""
