@@ -207,12 +207,11 @@ class Constellation:
         course, undecided, unmet = self.courses[star_id], 0, ""
         for source, line in self.into.get(star_id, {}).items():
             state = self.courses[source].state
-            verdict = self.verdicts.get((source, star_id))
             if state not in TERMINAL:
                 undecided += 1
-            elif state not in MET_BY[line.when] or (verdict and not verdict.met):
+            elif state not in MET_BY[line.when]:
                 unmet = _cannot_hold(line, state)
-            elif line.when is When.CONDITION and verdict is None:
+            elif line.when is When.CONDITION and (source, star_id) not in self.verdicts:
                 undecided += 1
                 self.questions[source, star_id] = None
         course.undecided = undecided

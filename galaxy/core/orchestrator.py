@@ -157,10 +157,8 @@ class Orchestrator:
             case ConstellationSubmitted():
                 self.constellations[event.constellation] = Constellation(event.constellation)
         constellation = self.constellations[event.constellation]
-        orders: list[Order] = []
-        for star_id in constellation.apply(event):
-            if order := self._look(constellation, star_id, event.at):
-                orders.append(order)
+        stirred = constellation.apply(event)
+        orders: list[Order] = [order for one in stirred if (order := self._look(constellation, one, event.at))]
         match event:
             case StarLeased(constellation=constellation_id, star=star_id):
                 bound, self._bound = self._bound, None

@@ -75,6 +75,17 @@ def test_a_condition_that_waits_to_be_judged_is_judged_after_a_reload():
         assert each.states()["many"] == "leased"
 
 
+def test_what_was_judged_before_a_reload_is_not_judged_again():
+    log = Log()
+    log.feed(*device(), submit(star("a"), star("o"), star("b"), line("a>b", condition="true"), line("o>b")))
+    log.feed(done("c/a#1"))
+    after = reloaded(log)
+    for each in (log, after):
+        each.wait(2.0)
+        assert each.states() == {"a": "succeeded", "o": "leased", "b": "waiting"}
+        assert len(each.of(LineJudged)) == 1
+
+
 def test_a_condition_changed_after_it_was_judged_is_judged_again():
     log = Log()
     log.feed(*device(), submit(star("a"), star("o", tool="none"), star("b"), line("o>b")))

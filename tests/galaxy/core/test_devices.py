@@ -302,10 +302,22 @@ def test_the_fleet_does_not_mind_what_is_not_about_it():
     assert msgspec.json.encode(log.core.fleet) == before
 
 
-def test_a_device_that_had_no_tool_of_that_name_leaves_the_effect_at_once():
-    """Its profile changed while the star was placed: what is not known is taken to be dangerous."""
-    log = Log()
-    log.feed(*device())
+def test_a_device_that_comes_back_without_an_attempt_and_reports_it_all_the_same_is_believed():
+    """Both come in one batch, before anything that is due is asked for."""
+    log = running()
+    for event in (disconnect(at=2.0), connect(at=3.0, boot="boot-2"), done("c/a#1", 3.0)):
+        log.core.check(event)
+        log.events.append(event)
+        log.core.apply(event)
+    log.wait(4.0)
 
-    assert set(log.core.fleet.tools("laptop")) >= {"shell"}
-    assert "gpu" not in log.core.fleet.tools("laptop")
+    assert log.states() == {"a": "succeeded"}
+    assert log.of(LeaseEnded) == []
+
+
+def test_a_tool_that_changes_its_effect_counts_from_then_on():
+    log = Log()
+    log.feed(*device(), pair())
+    log.feed(DeviceProfiled(at=0.5, device="laptop", profile=profile(effect=Effect.ONCE)), done("c/a#1"))
+
+    assert [leased.effect for leased in log.of(StarLeased)] == [Effect.IDEMPOTENT, Effect.ONCE]

@@ -180,6 +180,20 @@ def test_a_verification_is_tried_a_few_times_and_then_given_up():
     assert len(log.of(StarLeased)) == 4
 
 
+def test_each_verification_has_tries_of_its_own():
+    log = unknown_outcome(verify=PROOF)
+    for n in (2, 3):
+        log.wait(n * 100.0)
+        log.feed(fail(f"c/a#{n}", n * 100.0, failure=AGAIN))
+    log.wait(400.0)
+    log.feed(done("c/a#4", 400.0, result={"there": False}), unknown("c/a#5", 401.0, by="tower"))
+    for n in (6, 7):
+        log.wait(n * 100.0)
+        log.feed(fail(f"c/a#{n}", n * 100.0, by="tower", failure=AGAIN))
+
+    assert log.states() == {"a": "ready"}
+
+
 def test_a_verification_that_will_not_work_is_given_up_at_once():
     log = unknown_outcome(verify=PROOF)
     log.feed(fail("c/a#2", 3.0, failure=OOPS))
