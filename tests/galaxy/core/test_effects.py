@@ -191,7 +191,7 @@ def test_each_verification_has_tries_of_its_own():
         log.wait(n * 100.0)
         log.feed(fail(f"c/a#{n}", n * 100.0, by="tower", failure=AGAIN))
 
-    assert log.states() == {"a": "ready"}
+    assert (log.states(), log.course("a").purpose) == ({"a": "leased"}, Purpose.VERIFY)
 
 
 def test_a_verification_that_will_not_work_is_given_up_at_once():

@@ -12,10 +12,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from galaxy.core.attempt import AttemptId, Purpose
 from galaxy.core.constellation import MET_BY, Constellation
 from galaxy.core.course import Course
+from galaxy.core.edit import UpdateStar
 from galaxy.core.errors import Refused
-from galaxy.core.events import AnyEvent, ConstellationEnded, Event, NodeStarted, StarLeased
+from galaxy.core.events import AnyEvent, ConstellationEnded, EffectJudged, Event, NodeStarted, StarLeased
 from galaxy.core.fleet import Presence
 from galaxy.core.orders import Dispatch, Order
+from galaxy.core.retry import REPEATABLE
 from galaxy.core.star import When
 from galaxy.core.states import HELD_BY_DEVICE, NOT_STARTED, READY, TERMINAL, WAITING
 from protocol.vocabulary import Outcome
@@ -34,6 +36,8 @@ class Galaxy(RuleBasedStateMachine):
         self.dispatched: dict[str, str] = {}  # attempt -> device
         self.ended: dict[tuple[str, str], str] = {}  # star -> its terminal state
         self.minted = 0
+        self.excused: set[tuple[str, str]] = set()  # stars whose effect was found not to have happened
+        self.answered: set[tuple[str, str]] = set()  # stars that a person has decided about
         self.lazy = False  # what is due was not asked for yet
 
     @property
@@ -78,9 +82,26 @@ class Galaxy(RuleBasedStateMachine):
             assert device.presence is Presence.CONNECTED
             assert not device.draining
             assert len(held) <= device.slots, "I4: a device holds more than its slots"
+            self.is_allowed(event)
+        if isinstance(event, EffectJudged):
+            self.excused.add((event.constellation, event.star))
         if isinstance(event, ConstellationEnded):
             for name in [star for star in self.ended if star[0] == event.constellation]:
                 del self.ended[name]  # its id may be used again here; a shell mints new ones
+
+    def is_allowed(self, leased: StarLeased) -> None:
+        """Nothing that may happen only once is begun twice, and nothing is tried more often than its policy says."""
+        course = self.core.constellations[leased.constellation].courses[leased.star]
+        key, runs = (leased.constellation, leased.star), [a for a in course.attempts if a.purpose is Purpose.RUN]
+        if leased.purpose is Purpose.RUN and key not in self.answered:
+            assert course.failures < course.star.retry.attempts + course.granted, "it is tried too often"
+            if runs[1:] and runs[-2].effect not in REPEATABLE and key not in self.excused:
+                before = runs[-2]
+                assert before.outcome in ("not_started", "rejected"), "it may have happened, and is begun again"
+                assert before.accepted_at is None, "it has begun, and is begun again"
+        if leased.purpose is Purpose.RUN:
+            self.excused.discard(key)
+            self.answered.discard(key)
 
     def fingerprint(self) -> bytes:
         core = self.core
@@ -123,6 +144,9 @@ class Galaxy(RuleBasedStateMachine):
         constellation = self.core.constellations[data.draw(st.sampled_from(sorted(self.core.constellations)))]
         operations = data.draw(histories.edits(constellation))
         base = constellation.revision - lag
+        held_back = {(constellation.id, s) for s, course in constellation.courses.items() if course.failure_held}
+        rewritten = {(constellation.id, op.star.id) for op in operations if isinstance(op, UpdateStar)}
+        self.answered |= held_back | rewritten  # by a person, who may have it begun again
         self.happen(helpers.edit(*operations, c=constellation.id, base=base, at=self.log.now), lazily=lazily)
 
     def join(self, device):
@@ -304,6 +328,7 @@ class Galaxy(RuleBasedStateMachine):
         self.the_log_is_the_galaxy()
         twin = Galaxy()
         twin.log, twin.dispatched, twin.minted = reloaded(self.log), dict(self.dispatched), self.minted
+        twin.excused, twin.answered = set(self.excused), set(self.answered)
         self.every_constellation_can_end()
         twin.every_constellation_can_end()
         for name in histories.CONSTELLATIONS:
