@@ -67,13 +67,14 @@ def lease_ended(c: "Constellation", event: LeaseEnded) -> None:
     course = c.courses[event.star]
     attempt = course.attempts[-1]
     attempt.ended_at, attempt.outcome = event.at, event.cause
-    if event.cause is LeaseEnd.NOT_STARTED:
+    if event.cause is LeaseEnd.NOT_STARTED and attempt.accepted_at is None:
         if course.stopping:
             _stopped(c, course, event.at)
         else:
             c.move(course, READY, event.at)
         return
     attempt.failure = event.failure
+    # Whatever a device says later: what it has accepted may have happened.
     began = event.cause is not LeaseEnd.REJECTED or attempt.accepted_at is not None
     _attempt_failed(c, course, attempt, unknown=began, began=began, at=event.at)
 

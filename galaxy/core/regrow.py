@@ -7,27 +7,32 @@ from .edit import AddLine, AddStar, AnyOperation
 from .star import Line
 from .states import SKIPPED
 
+STEM_CHARS_MAX = 72  # a name has 80
+
 
 def regrown(constellation: Constellation, star_id: str) -> tuple[AnyOperation, ...]:
     """Return the operations that add a copy of a failed star, and of all that was skipped behind it."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
     old = [star_id]
     for one in old:
-        behind = constellation.out_of.get(one, ())
-        old += [t for t in behind if constellation.courses[t].state is SKIPPED and t not in old]
-    names = {one: _free_name(constellation, one) for one in old}
+        if one not in names:
+            names[one] = _free_name(constellation, one, taken)
+            taken.add(names[one])
+            old += [t for t in constellation.out_of.get(one, ()) if constellation.courses[t].state is SKIPPED]
     operations: list[AnyOperation] = []
-    for one in old:
+    for one in names:
         star = constellation.rebound(constellation.courses[one].star, names)
         operations.append(AddStar(msgspec.structs.replace(star, id=names[one])))
-    for one in old:
+    for one in names:
         for source, line in constellation.into.get(one, {}).items():
             if not line.implied:
                 operations.append(AddLine(Line(names.get(source, source), names[one], line.when, line.condition)))
     return tuple(operations)
 
 
-def _free_name(constellation: Constellation, star_id: str) -> str:
-    stem, number = star_id.partition("~")[0], 2
-    while f"{stem}~{number}" in constellation.courses:
+def _free_name(constellation: Constellation, star_id: str, taken: set[str]) -> str:
+    stem, number = star_id.partition("~")[0][:STEM_CHARS_MAX], 2
+    while (name := f"{stem}~{number}") in constellation.courses or name in taken:
         number += 1
-    return f"{stem}~{number}"
+    return name

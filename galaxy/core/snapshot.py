@@ -43,7 +43,11 @@ def taken(constellation: Constellation) -> Snapshot:
         revision=constellation.revision,
         courses=list(constellation.courses.values()),
         lines=[line for sources in constellation.into.values() for line in sources.values()],
-        targets=[(source, list(targets)) for source, targets in constellation.out_of.items() if len(targets) > 1],
+        targets=[
+            (s, list(constellation.out_of[s]))
+            for s in constellation.courses
+            if len(constellation.out_of.get(s, ())) > 1
+        ],
         verdicts=[(source, target, verdict) for (source, target), verdict in constellation.verdicts.items()],
         paused=constellation.paused,
         cancelled=constellation.cancelled,

@@ -25,6 +25,7 @@ from .helpers import (
     fail,
     line,
     pause,
+    profile,
     reject,
     reloaded,
     resume,
@@ -107,6 +108,20 @@ def test_a_rejection_after_an_acceptance_does_not_make_it_unbegun():
     log.feed(reject("c/a#1", 2.0))
 
     assert log.course("a").failure.code == "outcome_unknown"
+
+
+def test_a_device_that_does_not_name_an_attempt_and_then_accepts_it_has_begun_it():
+    """Both come in one batch, before anything that is due is asked for."""
+    log = Log()
+    log.feed(*device(effect=Effect.ONCE), submit(star("a", retry=AT_ONCE)), disconnect(at=1.0))
+    for event in (connect(at=2.0, boot="boot-2", profile=profile(effect=Effect.ONCE)), accept("c/a#1", 2.0)):
+        log.core.check(event)
+        log.events.append(event)
+        log.core.apply(event)
+    log.wait(3.0)
+
+    assert log.course("a").failure.code == "outcome_unknown"
+    assert len(log.of(StarLeased)) == 1
 
 
 def test_what_the_star_says_of_its_effect_outranks_the_tool():

@@ -110,6 +110,18 @@ def test_a_failed_star_grows_anew_with_all_that_was_skipped_behind_it():
     assert [op.star.id for op in again if isinstance(op, AddStar)] == ["d~3", "e~3"]
 
 
+def test_what_grows_anew_has_names_that_nobody_has_and_that_are_not_too_long():
+    long = "x" * 80
+    log = Log()
+    log.feed(*device(), submit(*map(star, ("a", "a~7", long, "keep")), line("a>a~7"), line(f"a~7>{long}")))
+    log.feed(fail("c/a#1"))
+    operations = regrown(log.core.constellations["c"], "a")
+
+    assert [op.star.id for op in operations if isinstance(op, AddStar)] == ["a~2", "a~3", "x" * 72 + "~2"]
+    log.feed(edit(*operations, at=2.0))
+    assert log.states()["a~2"] in ("ready", "leased")
+
+
 def test_what_grows_anew_still_depends_on_what_had_succeeded():
     log = Log()
     log.feed(*device(), submit(star("a"), star("b"), star("keep", tool="none"), line("a>b")))
