@@ -10,8 +10,8 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 def new_token() -> str:
-    """Return a token that nobody can guess."""
-    return secrets.token_urlsafe(32)
+    """Return a token that nobody can guess. It begins with a letter: on a command line it is no option."""
+    return f"g{secrets.token_urlsafe(32)}"
 
 
 def digest(token: str) -> str:

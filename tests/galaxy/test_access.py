@@ -76,3 +76,7 @@ def test_loopback_is_this_machine_and_nothing_else(host: str, own: bool):
 )
 def test_a_page_may_call_only_where_it_came_from(origin: str, host: str, allowed: bool):
     assert access.origin_allowed(origin, host) is allowed
+
+
+def test_a_token_is_never_taken_for_an_option_on_a_command_line():
+    assert {access.new_token()[0] for _ in range(200)} == {"g"}
