@@ -80,7 +80,10 @@ UNUSED_NAMES: Exceptions = {  # `path::name`, for what is called by its spelling
 # In halves or as patterns, so that this file does not find itself.
 UNFINISHED = re.compile(rf"\b({'TO' + 'DO'}|{'FIX' + 'ME'}|{'X' * 3})\b")
 MACHINE_PATH = re.compile(r"(?<![\w.~$}/-])/(?:home|root|Users|work|workspace)/[\w.]+")
-REGISTRY = re.compile(r"https?://[^/\s\"']*(?:pypi|pythonhosted|registry|artifactory|nexus|mirror)[^\s\"')]*", re.I)
+REGISTRY_HOSTS = "|".join(
+    ("py" + "pi", "python" + "hosted", "regis" + "try", "arti" + "factory", "nex" + "us", "mir" + "ror")
+)
+REGISTRY = re.compile(rf"https?://[^/\s\"']*(?:{REGISTRY_HOSTS})[^\s\"')]*", re.I)
 LOCKED_REGISTRY = re.compile(r'registry = "https?://([^/"]+)')
 
 Found = dict[str, list[str]]  # path -> what breaks the rule there, a line each

@@ -3,42 +3,21 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from device_agents.guard import Policy
 from device_agents.tools.shell import ShellRun
 from protocol.messages import Accept, Drain, Progress, Reject, Report, Revoke
 from protocol.vocabulary import Held, Holding, Outcome
 
-from .helpers import ONCE, Gate, ToolOf, Words, assign, bench_of, full_disk
-from .scripted import Device, ScriptedGalaxy, begun, outcome_of, reports_in, scripted_galaxy, until
+from .helpers import ONCE, ToolOf, Words, assign, bench_of, full_disk
+from .scripted import Device, begun, outcome_of, reports_in, until
 
 A, B = "c/a#1", "c/b#1"
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest_asyncio.fixture
-async def galaxy() -> AsyncIterator[ScriptedGalaxy]:
-    async with scripted_galaxy() as galaxy:
-        yield galaxy
-
-
-@pytest.fixture
-def gate() -> Gate:
-    return Gate()
-
-
-@pytest.fixture
-def device(tmp_path: Path, galaxy: ScriptedGalaxy, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Device:
-    """A device with one tool, that waits at the gate; what it says last is waited for but a moment."""
-    monkeypatch.setattr("device_agents.agent.GOODBYE_WITHIN_S", 0.2)
-    return Device(tmp_path, galaxy, ToolOf(gate))
 
 
 async def test_an_agent_greets_with_what_it_is_and_holds(galaxy, device):

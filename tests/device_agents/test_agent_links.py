@@ -3,42 +3,21 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from device_agents.agent import SentAway
 from device_agents.reconnect import FIRST_S
 from protocol.messages import Accept, Assign, Bye, Drain, Reject, Report
 from protocol.vocabulary import VERSION, ByeCode, Held, Holding, Outcome
 
-from .helpers import ONCE, Gate, ToolOf, Words, assign, running
-from .scripted import WITHIN_S, Device, ScriptedGalaxy, begun, outcome_of, scripted_galaxy, until
+from .helpers import ONCE, ToolOf, Words, assign, running
+from .scripted import WITHIN_S, Device, begun, outcome_of, until
 
 A, B = "c/a#1", "c/b#1"
 
 pytestmark = pytest.mark.asyncio
-
-
-@pytest_asyncio.fixture
-async def galaxy() -> AsyncIterator[ScriptedGalaxy]:
-    async with scripted_galaxy() as galaxy:
-        yield galaxy
-
-
-@pytest.fixture
-def gate() -> Gate:
-    return Gate()
-
-
-@pytest.fixture
-def device(tmp_path: Path, galaxy: ScriptedGalaxy, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Device:
-    """A device with one tool, that waits at the gate; what it says last is waited for but a moment."""
-    monkeypatch.setattr("device_agents.agent.GOODBYE_WITHIN_S", 0.2)
-    return Device(tmp_path, galaxy, ToolOf(gate))
 
 
 async def enough_delays(device: Device) -> list[tuple[float, float]]:
