@@ -51,7 +51,7 @@ from .core.events import (
     StarReported,
 )
 from .core.fleet import Presence
-from .core.orders import Disconnect, Dispatch, Order, Revoke, TellDrain
+from .core.orders import DeviceOrder, Disconnect, Dispatch, Revoke, TellDrain
 from .metrics import Metrics
 from .runner import Runner
 
@@ -108,7 +108,7 @@ class Gateway:
             with suppress(Refused):  # it was revoked meanwhile
                 await self._runner.tell(DeviceDisconnected(at=self._now(), device=guest.device, reason=why[:200]))
 
-    def carry_out(self, orders: list[Order]) -> None:
+    def carry_out(self, orders: list[DeviceOrder]) -> None:
         """Put the orders into the devices' outboxes. One for a device without a session is settled at its return."""
         spoken: dict[str, Guest] = {}
         for order in orders:
@@ -140,7 +140,7 @@ class Gateway:
         """Return how many messages devices have not acknowledged."""
         return sum(guest.session.unacknowledged for guest in self._guests.values())
 
-    def _say(self, guest: Guest, order: Order) -> None:
+    def _say(self, guest: Guest, order: DeviceOrder) -> None:
         session = guest.session
         match order:
             case Dispatch():

@@ -33,7 +33,7 @@ from .core.events import (
     StarReported,
 )
 from .core.orchestrator import Orchestrator
-from .core.orders import Order
+from .core.orders import AskPlanner, DeviceOrder, PlannerOrder, StopAsking
 from .journal import row_of, snapshot_of, stream_of
 from .metrics import Metrics
 from .store.contract import Answered, Batch, Row, Store, Summary
@@ -46,6 +46,7 @@ BATCH_ROWS_MAX = 5_000  # recorded by one commit; the mind waits when so many ar
 DUE_MAX = 1_000  # events that the core may add before others get their turn
 SNAPSHOT_EVERY = 10_000  # events of one stream
 STORE_RETRY_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
+PLANNER_ORDERS = (AskPlanner, StopAsking)
 SUMMARIZED = (
     ConstellationSubmitted,
     ConstellationEdited,
@@ -72,7 +73,8 @@ class Work:
     rows: list[Row] = field(default_factory=list)
     summaries: dict[str, Summary] = field(default_factory=dict)
     answered: list[Answered] = field(default_factory=list)
-    orders: list[Order] = field(default_factory=list)
+    orders: list[DeviceOrder] = field(default_factory=list)
+    asked: list[PlannerOrder] = field(default_factory=list)
     dones: list[tuple[Callable[[Refused | None], None], Refused | None]] = field(default_factory=list)
     snapshots: list[tuple[str, int, bytes]] = field(default_factory=list)
 
@@ -91,7 +93,9 @@ class Runner:
     ) -> None:
         self.core = core
         self.store_trouble = ""  # why nothing can be recorded just now
-        self.carry_out: Callable[[list[Order]], None] = lambda _: None  # must not wait: it fills devices' outboxes
+        # Neither may wait: they fill devices' outboxes, and the planners' inbox.
+        self.carry_out: Callable[[list[DeviceOrder]], None] = lambda _: None
+        self.ask: Callable[[list[PlannerOrder]], None] = lambda _: None
         self._store = store
         self._now = now
         self._metrics = metrics
@@ -229,6 +233,8 @@ class Runner:
         began = perf_counter()
         if work.orders:
             self.carry_out(work.orders)
+        if work.asked:
+            self.ask(work.asked)
         for done, refusal in work.dones:
             done(refusal)
         if self._watchers:
@@ -274,8 +280,8 @@ class Runner:
                 log.info("refused", extra={"event": type(event).__name__, "reason": str(refusal)})
                 if isinstance(refusal, StaleAttempt):
                     self._metrics.stale_reports.inc()
-                    if kept := recorded_refusal(self.core, event, str(refusal)):
-                        self._apply(kept, work)
+                if kept := recorded_refusal(self.core, event, refusal):
+                    self._apply(kept, work)
             else:
                 self._apply(event, work)
         if telling.answered and not first:
@@ -294,8 +300,11 @@ class Runner:
                 self._metrics.dispatch_to_report.observe(event.at - course.attempts[-1].leased_at)
         constellation = self.core.constellations.get(stream)
         paused = constellation.paused if constellation else ""
-        if orders := self.core.apply(event):
-            work.orders.extend(orders)
+        for order in self.core.apply(event):
+            if isinstance(order, PLANNER_ORDERS):
+                work.asked.append(order)
+            else:
+                work.orders.append(order)
         constellation = constellation or self.core.constellations.get(stream)
         if constellation and (isinstance(event, SUMMARIZED) or constellation.paused != paused):
             assert isinstance(event, ConstellationEvent)

@@ -92,4 +92,4 @@ async def _shown(node: Parts, device_id: str) -> Response:
 
 def _device(node: Parts, device_id: str) -> pictures.Picture:
     core = node.runner.core
-    return pictures.device(core.fleet.device(device_id), len(core.held.get(device_id, ())))
+    return pictures.device(core.fleet.device(device_id), len(core.placer.held.get(device_id, ())))

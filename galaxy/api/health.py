@@ -30,7 +30,7 @@ async def readyz(node: Node) -> Response:
 async def metrics(node: Node) -> Response:
     """What the node measures of itself, in Prometheus' format."""
     core, instruments = node.runner.core, node.metrics
-    instruments.leases.set(sum(len(held) for held in core.held.values()))
+    instruments.leases.set(sum(len(held) for held in core.placer.held.values()))
     instruments.devices.set(sum(d.presence is Presence.CONNECTED for d in core.fleet.devices.values()))
     instruments.constellations.set(len(core.constellations))
     instruments.inbox.set(node.runner.waiting)

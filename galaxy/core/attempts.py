@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from protocol.vocabulary import Effect, Failure, Outcome
 
+from . import consulting
 from .attempt import Attempt, AttemptId, LeaseEnd, Purpose
 from .course import VERIFICATIONS_MAX, Course
 from .events import EffectJudged, LeaseEnded, StarAccepted, StarFailed, StarLeased, StarProgressed, StarReported
+from .goal import FactKind
 from .retry import REPEATABLE, delay_s, may_repeat
 from .star import OnFailure
 from .states import CANCELLED, FAILED, LEASED, READY, RUNNING, SUCCEEDED
@@ -19,17 +21,18 @@ from .states import CANCELLED, FAILED, LEASED, READY, RUNNING, SUCCEEDED
 if TYPE_CHECKING:
     from .constellation import Constellation
 
-FAILURE_PAUSE = "waits for a person: "
+FAILURE_PAUSE = consulting.QUESTION
+FINAL = frozenset({"approval_denied", "approval_expired"})  # no rung of the ladder leads around a person's no
 
 
 def leased(c: "Constellation", event: StarLeased) -> None:
     course = c.courses[event.star]
-    course.not_before = 0.0
+    course.not_before, course.approval = 0.0, None
     attempt = Attempt(event.attempt, event.device, event.effect, event.at, event.purpose)
     attempt.candidates, attempt.refused = event.candidates, event.refused
     course.attempts.append(attempt)
     course.state = LEASED
-    c._stirred.append(event.star)
+    c.stirred.append(event.star)
 
 
 def accepted(c: "Constellation", event: StarAccepted) -> None:
@@ -60,7 +63,9 @@ def reported(c: "Constellation", event: StarReported) -> None:
         return
     unknown = event.outcome is Outcome.UNKNOWN
     attempt.failure = event.failure or Failure(event.outcome, f"the attempt was {event.outcome}", retryable=unknown)
-    _attempt_failed(c, course, attempt, unknown=unknown, began=True, at=event.at)
+    # A device answers for the steps of an instruction: it says that it may be retried only if none was a `once` call.
+    began = course.star.instruction is None or unknown
+    _attempt_failed(c, course, attempt, unknown=unknown, began=began, at=event.at)
 
 
 def lease_ended(c: "Constellation", event: LeaseEnded) -> None:
@@ -81,8 +86,12 @@ def lease_ended(c: "Constellation", event: LeaseEnded) -> None:
 
 def failed(c: "Constellation", event: StarFailed) -> None:
     course = c.courses[event.star]
-    course.failure = event.failure
-    c.move(course, FAILED, event.at)
+    course.approval = None
+    if event.failure.code in FINAL:
+        course.failure = event.failure
+        c.move(course, FAILED, event.at)
+    else:
+        _given_up(c, course, event.failure, event.at)
 
 
 def effect_judged(c: "Constellation", event: EffectJudged) -> None:
@@ -149,17 +158,23 @@ def _again_or_give_up(c: "Constellation", course: Course, failure: Failure, *, r
     if course.state is not READY:
         c.move(course, READY, at)
     else:
-        c._stirred.append(course.star.id)
+        c.stirred.append(course.star.id)
     wait_s = delay_s(policy, AttemptId(c.id, course.star.id, len(course.attempts)), course.failures)
     course.not_before = at + wait_s if wait_s else 0.0
 
 
 def _given_up(c: "Constellation", course: Course, failure: Failure, at: float) -> None:
     course.failure = failure
-    if course.star.on_failure is OnFailure.PAUSE:
-        course.failure_held = True
-        c.paused = c.paused or f"{FAILURE_PAUSE}{course.star.id} failed: {failure.message}"[:500]
-        if course.state is not READY:
-            c.move(course, READY, at)
+    match consulting.on_failure(c, course):
+        case OnFailure.FAIL:
+            c.move(course, FAILED, at)
+            return
+        case OnFailure.PAUSE:
+            c.paused = c.paused or f"{FAILURE_PAUSE}{course.star.id} failed: {failure.message}"[:500]
+        case OnFailure.CONSULT:
+            consulting.note(c, FactKind.FAILED, at, course.star.id)
+    course.failure_held = True
+    if course.state is READY:
+        c.stirred.append(course.star.id)
     else:
-        c.move(course, FAILED, at)
+        c.move(course, READY, at)

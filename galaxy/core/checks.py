@@ -4,24 +4,33 @@ from typing import TYPE_CHECKING
 
 from protocol.vocabulary import NAME
 
+from . import answers
 from . import attempt as attempts
 from .constellation import Constellation
-from .edit import drafted, submission
-from .errors import Conflict, InvalidEdit, StaleAttempt, StaleRevision
+from .edit import drafted, submission, unchanged_since
+from .errors import Conflict, InvalidEdit, Refused, StaleAttempt, StaleConsult, StaleRevision
 from .events import (
+    AnswerRefused,
+    ApprovalDenied,
+    ApprovalGiven,
     CancelRequested,
     ConstellationEdited,
     ConstellationEvent,
     ConstellationPaused,
     ConstellationResumed,
     ConstellationSubmitted,
+    ConsultClosed,
     DeviceConnected,
     Event,
+    GoalGivenUp,
+    GoalReached,
     LeaseEnded,
     ReportRefused,
     StarAccepted,
     StarProgressed,
     StarReported,
+    UsageReserved,
+    UsageSettled,
 )
 
 if TYPE_CHECKING:
@@ -36,12 +45,7 @@ def check(core: "Orchestrator", event: Event) -> None:
         case ConstellationSubmitted():
             _require_submittable(core, event)
         case ConstellationEdited():
-            constellation = _not_cancelling(core, event)
-            if event.base != constellation.revision:
-                raise StaleRevision(constellation.id, constellation.revision)
-            if not event.edit.operations:
-                raise InvalidEdit("an edit without operations", "/operations")
-            drafted(constellation, event.edit.operations)
+            _require_editable(core, event)
         case ConstellationPaused():
             if _not_cancelling(core, event).paused:
                 raise Conflict(f"{event.constellation} is paused already")
@@ -50,6 +54,12 @@ def check(core: "Orchestrator", event: Event) -> None:
                 raise Conflict(f"{event.constellation} is not paused")
         case CancelRequested():
             _not_cancelling(core, event)
+        case ConsultClosed() | GoalReached() | GoalGivenUp():
+            answers.check(_not_cancelling(core, event), event)
+        case UsageReserved() | UsageSettled():
+            answers.check_usage(core.constellation(event.constellation), event)
+        case ApprovalGiven() | ApprovalDenied():
+            _require_asked(_not_cancelling(core, event), event)
         case ConstellationEvent():
             core.constellation(event.constellation)
         case DeviceConnected():
@@ -58,6 +68,26 @@ def check(core: "Orchestrator", event: Event) -> None:
             core.fleet.check(event)
         case _:
             core.fleet.check(event)
+
+
+def _require_editable(core: "Orchestrator", event: ConstellationEdited) -> None:
+    constellation, operations = _not_cancelling(core, event), event.edit.operations
+    if event.consult:
+        answers.check_edit(constellation, event)
+    elif not operations:
+        raise InvalidEdit("an edit without operations", "/operations")
+    if event.base != constellation.revision:
+        if not event.rebase or not 0 < event.base < constellation.revision:
+            raise StaleRevision(constellation.id, constellation.revision)
+        unchanged_since(constellation, operations, event.base)
+    drafted(constellation, operations)
+
+
+def _require_asked(constellation: Constellation, event: ApprovalGiven | ApprovalDenied) -> None:
+    course = constellation.course(event.star)
+    if not (course.needs_approval and course.approval and course.approval.attempt == event.attempt):
+        name = str(attempts.AttemptId(event.constellation, event.star, event.attempt))
+        raise Conflict(f"{name} does not wait for approval")
 
 
 def _not_cancelling(core: "Orchestrator", event: ConstellationEvent) -> Constellation:
@@ -70,15 +100,16 @@ def _not_cancelling(core: "Orchestrator", event: ConstellationEvent) -> Constell
 def _require_submittable(core: "Orchestrator", event: ConstellationSubmitted) -> None:
     if event.constellation in core.constellations:
         raise Conflict(f"constellation {event.constellation} exists already")
-    if not event.stars:
-        raise InvalidEdit("a constellation needs at least one star", "/stars")
+    if not event.stars and not event.goal:
+        raise InvalidEdit("a constellation needs at least one star, or a goal", "/stars")
     if not NAME.fullmatch(event.constellation):
         raise InvalidEdit(f"{event.constellation!r} is not a name for a constellation", "/constellation")
     empty = Constellation(event.constellation)
+    empty.grant = event.grant
     try:
         drafted(empty, submission(event.stars, event.lines))
     except InvalidEdit as exc:
-        raise InvalidEdit(str(exc), _place_in_submission(exc.place, len(event.stars))) from None
+        raise type(exc)(str(exc), _place_in_submission(exc.place, len(event.stars))) from None
 
 
 def _place_in_submission(place: str, stars: int) -> str:
@@ -91,18 +122,33 @@ def _place_in_submission(place: str, stars: int) -> str:
     return f"/lines/{index - stars}"
 
 
-def recorded_refusal(core: "Orchestrator", event: Event, refusal: str) -> ReportRefused | None:
-    """Return the event that keeps a refused word of a device, where there is an open constellation to keep it in."""
-    if not isinstance(event, StarReported | LeaseEnded) or event.constellation not in core.constellations:
+def recorded_refusal(core: "Orchestrator", event: Event, refusal: Refused) -> ReportRefused | AnswerRefused | None:
+    """Return the event that keeps a refused word, where there is an open constellation to keep it in.
+
+    What a device says of an attempt that is over is kept, and so is an answer to a question that is not open. Other
+    refusals are for whoever spoke.
+    """
+    if not isinstance(event, ConstellationEvent) or event.constellation not in core.constellations:
         return None
-    return ReportRefused(
-        at=event.at,
-        constellation=event.constellation,
-        star=event.star,
-        attempt=event.attempt,
-        device=event.device,
-        reason=refusal,
-    )
+    match event, refusal:
+        case ((StarReported() | LeaseEnded()), StaleAttempt()):
+            return ReportRefused(
+                at=event.at,
+                constellation=event.constellation,
+                star=event.star,
+                attempt=event.attempt,
+                device=event.device,
+                reason=str(refusal),
+            )
+        case ((ConstellationEdited() | GoalReached() | GoalGivenUp()), StaleConsult()):
+            return AnswerRefused(
+                at=event.at,
+                constellation=event.constellation,
+                consult=event.consult,
+                reason=str(refusal),
+                by=event.by,
+            )
+    return None
 
 
 def _require_attempt_id(text: str) -> None:

@@ -13,12 +13,16 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from . import attempts
+from . import approving, attempts, consulting, control
 from .binding import bindings_in, renamed
 from .course import Course
-from .edit import Draft, drafted, submission
+from .edit import Draft
 from .errors import UnknownId
 from .events import (
+    AnswerRefused,
+    ApprovalDenied,
+    ApprovalGiven,
+    ApprovalRequested,
     CancelRequested,
     ConstellationEdited,
     ConstellationEnded,
@@ -26,22 +30,30 @@ from .events import (
     ConstellationPaused,
     ConstellationResumed,
     ConstellationSubmitted,
+    ConsultClosed,
+    ConsultOpened,
     EffectJudged,
     FailedStar,
+    GoalGivenUp,
+    GoalReached,
+    Kept,
     LeaseEnded,
     LineJudged,
+    PlannerThought,
     ReportRefused,
     StarAccepted,
     StarFailed,
     StarLeased,
     StarProgressed,
     StarReported,
+    UsageReserved,
+    UsageSettled,
 )
+from .goal import Dialogue, Goal, Grant, Planning
 from .star import Line, Star, When
 from .states import (
     CANCELLED,
     FAILED,
-    HELD_BY_DEVICE,
     NOT_STARTED,
     READY,
     SKIPPED,
@@ -89,7 +101,17 @@ class Constellation:
         self.verdicts: dict[tuple[str, str], Verdict] = {}
         self.questions: dict[tuple[str, str], None] = {}
         self.unfinished = 0
-        self._stirred: list[str] = []
+        self.goal: Goal | None = None
+        self.planning = Planning()
+        self.grant = Grant()
+        self.origin = ""
+        self.dialogue = Dialogue()
+        self.stirred: list[str] = []  # stars that the event has moved
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to be done or asked."""
+        return not self.unfinished and not self.dialogue.has_open()
 
     @property
     def state(self) -> ConstellationState:
@@ -117,23 +139,37 @@ class Constellation:
     def apply(self, event: ConstellationEvent) -> list[str]:
         """Change the state as the event says; it was checked. Return the stars that need a look, in order."""
         APPLIES[type(event)](self, event)
-        stirred, self._stirred = self._stirred, []
+        if not self.unfinished:
+            consulting.at_the_end(self, event.at)
+        stirred, self.stirred = self.stirred, []
         return stirred
 
-    def ending(self, at: float) -> ConstellationEnded:
-        """Return how this constellation ends, when no star is unfinished."""
-        failures = tuple(
+    def failures(self) -> tuple[FailedStar, ...]:
+        """Return the stars that failed, with the star that made up for each if one did."""
+        return tuple(
             FailedStar(star_id, course.failure, self._handler_of(star_id))
             for star_id, course in self.courses.items()
             if course.state is FAILED and course.failure
         )
+
+    def ending(self, at: float) -> ConstellationEnded:
+        """Return how this constellation ends, when nothing is left to be done or asked."""
+        failures, dialogue = self.failures(), self.dialogue
         if self.cancelled:
             state = ConstellationState.CANCELLED
-        elif any(not failed.handled_by for failed in failures):
+        elif dialogue.given_up or (not dialogue.answers and any(not failed.handled_by for failed in failures)):
             state = ConstellationState.FAILED
-        else:
+        else:  # a planner that is done has named each failure that nothing made up for
             state = ConstellationState.SUCCEEDED
-        return ConstellationEnded(at=at, constellation=self.id, state=state, failures=failures, counts=self.counts())
+        return ConstellationEnded(
+            at=at,
+            constellation=self.id,
+            state=state,
+            failures=failures,
+            counts=self.counts(),
+            answer=dialogue.answers,
+            reason=dialogue.ended_because,
+        )
 
     def rebound(self, star: Star, names: dict[str, str]) -> Star:
         """Return the star with the sources of its bindings renamed."""
@@ -146,7 +182,7 @@ class Constellation:
         """Move a star and, when that decides lines, the stars behind them."""
         assert state in TRANSITIONS[course.state], (course.star.id, course.state, state)
         course.state = state
-        self._stirred.append(course.star.id)
+        self.stirred.append(course.star.id)
         if state is READY:
             course.ready_at = at
         elif state in TERMINAL:
@@ -154,6 +190,8 @@ class Constellation:
             course.stopping = ""
             self.unfinished -= 1
             self._decide_lines_out_of(course, at)
+            if state is SUCCEEDED and consulting.is_asked_about(self, course):
+                consulting.note_success(self, course, at)
 
     def _decide_lines_out_of(self, course: Course, at: float) -> None:
         for target in self.out_of.get(course.star.id, ()):
@@ -162,42 +200,42 @@ class Constellation:
             if behind.state is not WAITING:
                 continue
             if course.state not in MET_BY[line.when]:
-                self._skip(behind, _cannot_hold(line, course.state), at)
+                self.skip(behind, _cannot_hold(line, course.state), at)
             elif line.when is When.CONDITION:
                 self.questions[line.source, target] = None
             else:
-                self._one_line_fewer(behind, at)
+                self.one_line_fewer(behind, at)
 
-    def _one_line_fewer(self, course: Course, at: float) -> None:
+    def one_line_fewer(self, course: Course, at: float) -> None:
         course.undecided -= 1
         if course.undecided == 0:
             self.move(course, READY, at)
 
-    def _skip(self, course: Course, cause: str, at: float) -> None:
+    def skip(self, course: Course, cause: str, at: float) -> None:
         # A chain of skips is as long as the graph is deep: a list, not the call stack, carries it.
         pending = [(course, cause)]
         while pending:
             course, cause = pending.pop()
             if course.state in TERMINAL:
                 continue
-            self._close(course, SKIPPED, cause, at)
+            self.close(course, SKIPPED, cause, at)
             for target in self.out_of.get(course.star.id, ()):
                 line, behind = self.into[target][course.star.id], self.courses[target]
                 if behind.state is not WAITING:
                     continue
                 if line.when is When.ALWAYS:
-                    self._one_line_fewer(behind, at)
+                    self.one_line_fewer(behind, at)
                 else:
                     pending.append((behind, _cannot_hold(line, SKIPPED)))
 
-    def _close(self, course: Course, state: StarState, cause: str, at: float) -> None:
+    def close(self, course: Course, state: StarState, cause: str, at: float) -> None:
         """End a star that no device holds; what was still to be found out or decided about it lapses."""
         course.state, course.cause, course.ended_at = state, cause, at
-        course.failure_held, course.verifying, course.proofs = False, False, ()
-        self._stirred.append(course.star.id)
+        course.failure_held, course.verifying, course.proofs, course.approval = False, False, (), None
+        self.stirred.append(course.star.id)
         self.unfinished -= 1
 
-    def _answer(self, course: Course) -> None:
+    def answer(self, course: Course) -> None:
         """Take a failed star from the person that it waits for: it is tried again, as often as its policy says."""
         if course.failure_held:
             course.failure_held, course.granted = False, course.failures
@@ -216,9 +254,9 @@ class Constellation:
                 self.questions[source, star_id] = None
         course.undecided = undecided
         if unmet:
-            self._skip(course, unmet, at)
+            self.skip(course, unmet, at)
         elif undecided and course.state is READY:
-            self._answer(course)
+            self.answer(course)
             self.move(course, WAITING, at)
         elif not undecided and course.state is WAITING:
             self.move(course, READY, at)
@@ -235,7 +273,9 @@ class Constellation:
         """Give every star its level, where they were not kept."""
         lift(self, self.courses)
 
-    def _install(self, draft: Draft, at: float) -> None:
+    def install(self, draft: Draft, at: float, kept: tuple[Kept, ...] = ()) -> None:
+        """Make the draft so; `kept` are new stars that have succeeded already, elsewhere."""
+        results = {one.star: one.result for one in kept}
         touched: dict[str, None] = {}
         for star_id, star in draft.stars.items():
             course = self.courses.get(star_id)
@@ -245,11 +285,15 @@ class Constellation:
                     self.into.pop(star_id, None)
                     self.out_of.pop(star_id, None)
                     self.unfinished -= 1
-                    self._stirred.append(star_id)
+                    self.stirred.append(star_id)
             elif course:
-                course.star = star
+                course.star, course.approval = star, None
                 touched[star_id] = None
-                self._stirred.append(star_id)
+                self.stirred.append(star_id)
+            elif star_id in results:
+                done = self.courses[star_id] = Course(star, SUCCEEDED, results=(results[star_id],), ended_at=at)
+                done.ready_at = at
+                touched[star_id] = None
             else:
                 self.courses[star_id] = Course(star)
                 self.unfinished += 1
@@ -267,6 +311,7 @@ class Constellation:
                 touched[target] = None
         lift(self, touched)
         for star_id in touched:
+            self.courses[star_id].revision = self.revision
             if self.courses[star_id].state in NOT_STARTED:
                 self._resettle(star_id, at)
 
@@ -285,57 +330,6 @@ def _cannot_hold(line: Line, state: StarState) -> str:
     return f"it needed the {needed} of {line.source}, which {was}"
 
 
-def _submitted(c: Constellation, event: ConstellationSubmitted) -> None:
-    c.name, c.by, c.submitted_at, c.revision = event.name, event.by, event.at, 1
-    c._install(drafted(c, submission(event.stars, event.lines)), event.at)
-
-
-def _edited(c: Constellation, event: ConstellationEdited) -> None:
-    draft = drafted(c, event.edit.operations)
-    c.revision += 1
-    c._install(draft, event.at)
-    for star_id in draft.retried:
-        course = c.courses[star_id]
-        c._answer(course)
-        course.not_before, course.ready_at = 0.0, event.at
-        c._stirred.append(star_id)
-    for star_id, reason in draft.skipped.items():
-        c._skip(c.courses[star_id], reason or f"skipped by {event.by or 'an edit'}", event.at)
-    for star_id, by in draft.superseded.items():
-        c.courses[star_id].stopping = f"superseded by {by}"
-        c._stirred.append(star_id)
-    if c.paused.startswith(attempts.FAILURE_PAUSE) and not any(course.failure_held for course in c.courses.values()):
-        _resumed(c, ConstellationResumed(at=event.at, constellation=c.id))
-
-
-def _paused(c: Constellation, event: ConstellationPaused) -> None:
-    c.paused = event.reason or "paused"
-
-
-def _resumed(c: Constellation, event: ConstellationResumed) -> None:
-    c.paused = ""
-    for star_id, course in c.courses.items():
-        if course.state is not READY:
-            continue
-        if course.failure_held:  # going on without an answer means: so be it
-            course.failure_held = False
-            c.move(course, FAILED, event.at)
-        else:
-            course.ready_at = max(course.ready_at, event.at)
-            c._stirred.append(star_id)
-
-
-def _cancel_requested(c: Constellation, event: CancelRequested) -> None:
-    c.cancelled = event.reason or "cancelled"
-    for course in c.courses.values():
-        if course.state in HELD_BY_DEVICE:
-            course.stopping = course.stopping or c.cancelled
-            c._stirred.append(course.star.id)
-        elif course.state in NOT_STARTED:
-            c._close(course, CANCELLED, c.cancelled, event.at)
-    c.questions.clear()
-
-
 def _line_judged(c: Constellation, event: LineJudged) -> None:
     c.questions.pop((event.source, event.target), None)
     c.verdicts[event.source, event.target] = Verdict(event.met, event.error)
@@ -343,10 +337,10 @@ def _line_judged(c: Constellation, event: LineJudged) -> None:
     if behind.state is not WAITING:
         return
     if event.met:
-        c._one_line_fewer(behind, event.at)
+        c.one_line_fewer(behind, event.at)
     else:
         why = f"cannot be told: {event.error}" if event.error else "does not hold"
-        c._skip(behind, f"its condition on {event.source} {why}", event.at)
+        c.skip(behind, f"its condition on {event.source} {why}", event.at)
 
 
 def _ended(c: Constellation, event: ConstellationEnded) -> None:
@@ -358,11 +352,22 @@ def _nothing(c: Constellation, event: ConstellationEvent) -> None:
 
 
 APPLIES: dict[type[ConstellationEvent], Callable[[Constellation, Any], None]] = {
-    ConstellationSubmitted: _submitted,
-    ConstellationEdited: _edited,
-    ConstellationPaused: _paused,
-    ConstellationResumed: _resumed,
-    CancelRequested: _cancel_requested,
+    ConstellationSubmitted: control.submitted,
+    ConstellationEdited: control.edited,
+    ConstellationPaused: control.paused,
+    ConstellationResumed: control.resumed,
+    CancelRequested: control.cancel_requested,
+    ConsultOpened: consulting.opened,
+    AnswerRefused: consulting.refused,
+    ConsultClosed: consulting.closed,
+    GoalReached: consulting.reached,
+    GoalGivenUp: consulting.given_up,
+    UsageReserved: consulting.reserved,
+    UsageSettled: consulting.settled,
+    PlannerThought: _nothing,
+    ApprovalRequested: approving.requested,
+    ApprovalGiven: approving.given,
+    ApprovalDenied: approving.denied,
     LineJudged: _line_judged,
     ConstellationEnded: _ended,
     ReportRefused: _nothing,

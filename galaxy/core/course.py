@@ -2,13 +2,31 @@
 
 from msgspec import Raw, Struct
 
-from protocol.vocabulary import Failure
+from protocol.vocabulary import Effect, Failure
 
 from .attempt import Attempt, Purpose
 from .star import Star
 from .states import HELD_BY_DEVICE, WAITING, StarState
 
 VERIFICATIONS_MAX = 3
+
+
+class Approval(Struct, omit_defaults=True, gc=False):
+    """What a person was asked before one call, and whether they said yes."""
+
+    attempt: int
+    device: str
+    tool: str
+    arguments: Raw
+    effect: Effect
+    asked_at: float
+    expires_at: float
+    given_by: str = ""
+
+    def holds_for(self, attempt: int, device: str, tool: str, arguments: Raw, at: float) -> bool:
+        """Return whether this very call was approved, and still is."""
+        asked = (self.attempt, self.device, self.tool, bytes(self.arguments))
+        return bool(self.given_by) and at < self.expires_at and asked == (attempt, device, tool, bytes(arguments))
 
 
 class Course(Struct, omit_defaults=True, gc=False):
@@ -26,7 +44,10 @@ class Course(Struct, omit_defaults=True, gc=False):
     not_before: float = 0.0  # back-off; 0: none
     failures: int = 0  # attempts that count against the retry policy
     granted: int = 0  # attempts that people granted beyond it
-    failure_held: bool = False  # its last failure waits for a person
+    failure_held: bool = False  # its last failure waits for a person, or for the planner
+    holds: int = 0  # open questions whose answer it waits for
+    approval: Approval | None = None  # asked, or given, for the next attempt
+    revision: int = 0  # at which it, or a line to it, was last changed
     stopping: str = ""  # why its attempt has been revoked
     verifying: bool = False  # the next attempt asks whether the last one's effect happened
     verifications: int = 0
@@ -59,7 +80,19 @@ class Course(Struct, omit_defaults=True, gc=False):
 
     def placeable(self, paused: bool) -> bool:
         """Whether a device could be given the star now, but for its back-off."""
-        return self.state is StarState.READY and not paused and not self.failure_held and not self.proofs
+        return (
+            self.state is StarState.READY
+            and not paused
+            and not self.failure_held
+            and not self.holds
+            and not self.proofs
+            and not self.needs_approval
+        )
+
+    @property
+    def needs_approval(self) -> bool:
+        """Whether a person was asked about the next attempt and has not answered."""
+        return self.approval is not None and not self.approval.given_by
 
     def failed_on(self) -> frozenset[str]:
         """The devices on which an attempt at the star itself failed."""

@@ -13,12 +13,15 @@ from msgspec import Struct
 from protocol.vocabulary import NAME
 
 from .binding import ARGUMENTS_BYTES_MAX
+from .cycle import require_acyclic
 from .errors import InvalidEdit
+from .grant import require_granted
 from .star import EMPTY, Line, Star, When
 from .states import HELD_BY_DEVICE, NOT_STARTED, READY
 
 if TYPE_CHECKING:
     from .constellation import Constellation
+    from .goal import Grant
 
 STARS_MAX = 100_000
 LINES_MAX = 400_000
@@ -78,7 +81,10 @@ class Skip(Operation, frozen=True):
 
 
 class Supersede(Operation, frozen=True):
-    """Stop a star that runs and put another in its place, which starts when the old one has ended."""
+    """Put another star in the place of one that runs or whose failure is held; it starts when the old one has ended.
+
+    The one that runs is stopped. The one that failed counts as failed, and the other as what made up for it.
+    """
 
     id: str
     star: Star
@@ -175,10 +181,36 @@ def drafted(constellation: "Constellation", operations: Iterable[AnyOperation]) 
         try:
             _operate(draft, operation)
         except InvalidEdit as exc:
-            raise InvalidEdit(str(exc), f"/operations/{index}{exc.place}") from None
+            raise type(exc)(str(exc), f"/operations/{index}{exc.place}") from None
     _require_whole(draft)
-    _require_acyclic(draft)
+    require_acyclic(draft)
     return draft
+
+
+def named(operation: AnyOperation) -> tuple[str, ...]:
+    """Return the stars that must be as the edit's author saw them."""
+    match operation:
+        case AddStar():
+            return ()
+        case UpdateStar(star=star):
+            return (star.id,)
+        case AddLine(line=line) | UpdateLine(line=line):
+            return (line.target,)
+        case RemoveLine(target=target):
+            return (target,)
+        case RemoveStar(id=star_id) | Retry(id=star_id) | Skip(id=star_id) | Supersede(id=star_id):
+            return (star_id,)
+    assert_never(operation)
+
+
+def unchanged_since(constellation: "Constellation", operations: Iterable[AnyOperation], base: int) -> None:
+    """Raise InvalidEdit if a later revision than `base` has changed what an operation names, or a line to it."""
+    for index, operation in enumerate(operations):
+        for star_id in named(operation):
+            course = constellation.courses.get(star_id)
+            if course and course.revision > base:
+                text = f"star {star_id} was changed by revision {course.revision}, after {base}"
+                raise InvalidEdit(text, f"/operations/{index}")
 
 
 def inverse(constellation: "Constellation", edit: Edit) -> Edit | None:
@@ -217,7 +249,7 @@ def _operate(draft: Draft, operation: AnyOperation) -> None:
             draft.put_star(star)
         case UpdateStar(star=star):
             _require_not_started(draft, star.id)
-            _require_sound(star)
+            _require_sound(draft.constellation.grant, star)
             draft.put_star(star)
         case RemoveStar(id=star_id):
             _require_not_started(draft, star_id)
@@ -255,7 +287,9 @@ def _operate(draft: Draft, operation: AnyOperation) -> None:
 
 def _supersede(draft: Draft, old_id: str, star: Star) -> None:
     course = draft.constellation.courses.get(old_id)
-    _require(course is not None and course.state in HELD_BY_DEVICE and not course.stopping, old_id, "does not run")
+    failed = course is not None and course.failure_held
+    runs = course is not None and course.state in HELD_BY_DEVICE and not course.stopping
+    _require(runs or failed, old_id, "does not run")
     _require(old_id not in draft.superseded, old_id, "is superseded by the same edit")
     _require_new(draft, star)
     draft.superseded[old_id] = star.id
@@ -271,7 +305,7 @@ def _supersede(draft: Draft, old_id: str, star: Star) -> None:
         draft.drop_line(old_id, target)
         if not line.implied:
             draft.put_line(Line(star.id, target, line.when, line.condition))
-    draft.put_line(Line(old_id, star.id, When.ALWAYS))
+    draft.put_line(Line(old_id, star.id, When.FAILURE if failed else When.ALWAYS))
 
 
 def _put_line(draft: Draft, line: Line) -> None:
@@ -303,11 +337,12 @@ def _require_new(draft: Draft, star: Star) -> None:
     _require(draft.star(star.id) is None and star.id not in draft.constellation.courses, star.id, "exists already")
     if not NAME.fullmatch(star.id):
         raise InvalidEdit(f"{star.id!r} is not a name for a star", "/star/id")
-    _require_sound(star)
+    _require_sound(draft.constellation.grant, star)
 
 
-def _require_sound(star: Star) -> None:
-    """What no device could be sent is not worth waiting for."""
+def _require_sound(grant: "Grant", star: Star) -> None:
+    """What is not granted, or could be sent to no device, is not worth waiting for."""
+    require_granted(grant, star)
     of_verify = star.verify.arguments if star.verify else EMPTY
     for place, arguments in (("/star/arguments", star.arguments), ("/star/verify/arguments", of_verify)):
         if (size := len(bytes(arguments))) > ARGUMENTS_BYTES_MAX:
@@ -349,33 +384,3 @@ def _require_whole(draft: Draft) -> None:
     stars = len(courses) + sum((star is not None) - (star_id in courses) for star_id, star in draft.stars.items())
     if stars > STARS_MAX or len(draft.lines) > LINES_MAX:
         raise InvalidEdit(f"too large: at most {STARS_MAX} stars and {LINES_MAX} lines")
-
-
-def _require_acyclic(draft: Draft) -> None:
-    """Search forward from each new line, but never past the last level from which a new line starts.
-
-    Each star has a level above those of its sources, so a way back to a new line's source runs below that source.
-    """
-    levels = draft.constellation.levels
-    added = [(s, t) for (s, t), line in draft.lines.items() if line and not draft.constellation.into.get(t, {}).get(s)]
-    highest = max((levels.get(source, -1) for source, _ in added), default=-1)
-    finished: set[str] = set()
-    for _, start in added:
-        trail: dict[str, None] = {}
-        pending: list[tuple[str, bool]] = [(start, True)]
-        while pending:
-            star_id, entering = pending.pop()
-            if not entering:
-                del trail[star_id]
-                finished.add(star_id)
-                continue
-            if star_id in trail:
-                cycle = [*trail][[*trail].index(star_id) :]
-                raise InvalidEdit(
-                    "cycle: " + " -> ".join([*cycle[:12], *(["..."] if len(cycle) > 12 else []), star_id])
-                )
-            if star_id in finished or levels.get(star_id, -1) > highest:
-                continue
-            trail[star_id] = None
-            pending.append((star_id, False))
-            pending.extend((target, True) for target in draft.targets(star_id))

@@ -11,6 +11,7 @@ from protocol.vocabulary import NOTHING, Effect, Failure, Held, Outcome, Profile
 
 from .attempt import Candidate, LeaseEnd, Purpose
 from .edit import Edit, tag_of
+from .goal import ConsultEnd, Fact, Goal, Grant, Planning, Usage
 from .star import Line, Star
 from .states import ConstellationState
 
@@ -32,17 +33,33 @@ class ConstellationEvent(Event, frozen=True, kw_only=True):
 # What people and planners did.
 
 
+class Kept(Struct, frozen=True):
+    """A star whose result is taken over from the constellation that this one was forked from."""
+
+    star: str
+    result: Raw
+
+
 class ConstellationSubmitted(ConstellationEvent, frozen=True, kw_only=True):
     name: str
-    stars: tuple[Star, ...]
+    stars: tuple[Star, ...] = ()
     lines: tuple[Line, ...] = ()
     by: str = ""
+    goal: Goal | None = None
+    planning: Planning = Planning()
+    grant: Grant = Grant()
+    kept: tuple[Kept, ...] = ()
+    origin: str = ""  # the constellation, and the revision of it, that this one was forked from
 
 
 class ConstellationEdited(ConstellationEvent, frozen=True, kw_only=True):
+    """With `rebase`, it stands although there are later revisions: what it names has not changed since `base`."""
+
     base: int  # the revision that the edit was made against
     edit: Edit
     by: str = ""
+    consult: int = 0  # the question that it answers
+    rebase: bool = False
 
 
 class ConstellationPaused(ConstellationEvent, frozen=True, kw_only=True):
@@ -57,6 +74,108 @@ class ConstellationResumed(ConstellationEvent, frozen=True, kw_only=True):
 class CancelRequested(ConstellationEvent, frozen=True, kw_only=True):
     reason: str
     by: str = ""
+
+
+# What passed between a constellation and its planner.
+
+
+class ConsultOpened(ConstellationEvent, frozen=True, kw_only=True):
+    """The planner is asked; what waits for its answer is held from the facts on."""
+
+    consult: int
+    planner: str
+    facts: tuple[Fact, ...]
+    deadline_at: float
+
+
+class AnswerRefused(ConstellationEvent, frozen=True, kw_only=True):
+    """An answer was not acceptable; the reason goes back to the planner, if the question is still open."""
+
+    consult: int
+    reason: str
+    by: str = ""
+
+
+class ConsultClosed(ConstellationEvent, frozen=True, kw_only=True):
+    """The question ended without an answer that counts."""
+
+    consult: int
+    end: ConsultEnd
+    reason: str = ""
+    by: str = ""
+
+
+class GoalReached(ConstellationEvent, frozen=True, kw_only=True):
+    """The planner is done. `answer` may hold bindings; what was not started is no longer needed."""
+
+    consult: int
+    answer: Raw
+    despite: tuple[str, ...] = ()
+    reason: str = ""
+    by: str = ""
+
+
+class GoalGivenUp(ConstellationEvent, frozen=True, kw_only=True):
+    consult: int
+    reason: str
+    by: str = ""
+
+
+class UsageReserved(ConstellationEvent, frozen=True, kw_only=True):
+    """What a call of a model may cost is set aside before it is made; for a question, or for a star's attempt."""
+
+    call: str
+    tokens: int
+    money: float = 0.0
+    consult: int = 0
+    star: str = ""
+    attempt: int = 0
+
+
+class UsageSettled(ConstellationEvent, frozen=True, kw_only=True):
+    """What the call did cost. A reservation that is never settled counts as spent."""
+
+    call: str
+    usage: Usage
+    consult: int = 0
+    star: str = ""
+    attempt: int = 0
+
+
+class PlannerThought(ConstellationEvent, frozen=True, kw_only=True):
+    """What a model let be seen of its reasoning; nothing follows from it."""
+
+    consult: int
+    text: str
+
+
+# What people are asked before a call is made.
+
+
+class ApprovalRequested(ConstellationEvent, frozen=True, kw_only=True):
+    """This very call, by this attempt on this device, waits for a person."""
+
+    star: str
+    attempt: int
+    device: str
+    tool: str
+    arguments: Raw
+    effect: Effect
+    expires_at: float
+
+
+class ApprovalGiven(ConstellationEvent, frozen=True, kw_only=True):
+    star: str
+    attempt: int
+    by: str
+    rule: str = ""  # the standing rule that said so
+
+
+class ApprovalDenied(ConstellationEvent, frozen=True, kw_only=True):
+    star: str
+    attempt: int
+    by: str
+    reason: str = ""
 
 
 # What devices said.
@@ -109,6 +228,7 @@ class StarLeased(ConstellationEvent, frozen=True, kw_only=True):
     waited_s: float = 0.0  # since the star was ready
     candidates: tuple[Candidate, ...] = ()
     refused: dict[str, str] = {}
+    rule: str = ""  # the standing rule that approved it
 
 
 class LeaseEnded(ConstellationEvent, frozen=True, kw_only=True):
@@ -154,6 +274,8 @@ class ConstellationEnded(ConstellationEvent, frozen=True, kw_only=True):
     state: ConstellationState
     failures: tuple[FailedStar, ...] = ()
     counts: dict[str, int] = {}
+    answer: tuple[Raw, ...] = ()  # none or one: the planner's answer to the goal
+    reason: str = ""  # of the planner: why it is done, or gave up
 
 
 # The fleet.
@@ -207,12 +329,39 @@ class DeviceRevoked(Event, frozen=True, kw_only=True):
     by: str = ""
 
 
+class RuleMade(Event, frozen=True, kw_only=True):
+    """A person approves calls like these in advance, until then."""
+
+    rule: str
+    tool: str
+    pattern: Raw  # JSON: what the arguments must look like; in a text, * stands for any characters
+    device: str = ""  # empty: any
+    expires_at: float
+    by: str
+
+
+class RuleEnded(Event, frozen=True, kw_only=True):
+    rule: str
+    by: str = ""
+
+
 AnyEvent = (
     ConstellationSubmitted
     | ConstellationEdited
     | ConstellationPaused
     | ConstellationResumed
     | CancelRequested
+    | ConsultOpened
+    | AnswerRefused
+    | ConsultClosed
+    | GoalReached
+    | GoalGivenUp
+    | UsageReserved
+    | UsageSettled
+    | PlannerThought
+    | ApprovalRequested
+    | ApprovalGiven
+    | ApprovalDenied
     | StarAccepted
     | StarProgressed
     | StarReported
@@ -231,4 +380,6 @@ AnyEvent = (
     | DeviceDisconnected
     | DeviceDraining
     | DeviceRevoked
+    | RuleMade
+    | RuleEnded
 )

@@ -6,12 +6,16 @@ from msgspec import Struct
 
 from protocol.vocabulary import Effect, Failure, ToolSpec
 
+from . import consulting
 from .attempt import Attempt, Candidate, LeaseEnd, Purpose
 from .constellation import Constellation
 from .course import Course
 from .fleet import Device, Presence
 from .placement.demand import Feasible
+from .star import Star
 from .states import HELD_BY_DEVICE, TERMINAL, WAITING
+
+SEVERITY = (Effect.PURE, Effect.IDEMPOTENT, Effect.ONCE, Effect.INTERACTIVE)
 
 
 class Wait(Struct, frozen=True, omit_defaults=True):
@@ -33,7 +37,11 @@ def wait(
     if course.state is WAITING:
         return Wait(_undecided(constellation, course))
     if course.failure_held and course.failure:
-        return Wait(f"it failed and waits for a person to retry or skip it: {course.failure.message}")
+        return Wait(_failure_held(constellation, course, course.failure))
+    if course.needs_approval:
+        return Wait("it waits for a person to approve it")
+    if course.holds:
+        return Wait(f"it is held until the planner has answered about {_asked(constellation)}")
     if constellation.paused:
         return Wait(f"the constellation is paused: {constellation.paused}")
     if found is None:
@@ -77,10 +85,36 @@ def effect_of(course: Course, tools: Mapping[str, ToolSpec]) -> Effect:
     """Return the effect class that holds for the star's next attempt on the device with these tools."""
     if course.purpose is Purpose.VERIFY:
         return Effect.PURE
-    if course.star.effects is not None:
-        return course.star.effects
-    tool = tools.get(course.star.tool)
-    return tool.effect if tool else Effect.ONCE
+    star = course.star
+    if star.effects is not None:
+        return star.effects
+    if star.instruction is None:
+        return tools[star.tool].effect if star.tool in tools else Effect.ONCE
+    return max(_own_effects(star, tools), key=SEVERITY.index)
+
+
+def effects_of(star: Star, tools: Mapping[str, ToolSpec]) -> frozenset[Effect]:
+    """Return every effect class that a call may have, by what the star says and by what its tools say of themselves."""
+    said = () if star.effects is None else (star.effects,)
+    return frozenset({*said, *_own_effects(star, tools)})
+
+
+def _own_effects(star: Star, tools: Mapping[str, ToolSpec]) -> list[Effect]:
+    """An instruction does what its tools do."""
+    called = star.instruction.tools if star.instruction else (star.tool,)
+    return [tools[tool].effect if tool in tools else Effect.ONCE for tool in called] or [Effect.PURE]
+
+
+def _failure_held(constellation: Constellation, course: Course, failure: Failure) -> str:
+    if consulting.is_open_about(constellation, course.star.id):
+        return f"it failed and waits for the planner: {failure.message}"
+    return f"it failed and waits for a person to retry or skip it: {failure.message}"
+
+
+def _asked(constellation: Constellation) -> str:
+    dialogue = constellation.dialogue
+    facts = (*(dialogue.consult.facts if dialogue.consult else ()), *dialogue.facts)
+    return ", ".join(fact.star for fact in facts[:5] if fact.star) or "what a person has not gone on from"
 
 
 def _undecided(constellation: Constellation, course: Course) -> str:

@@ -1,4 +1,7 @@
-"""The fleet: which devices exist, which are here, what each offers and holds; and the tokens that let new ones join."""
+"""The fleet: which devices exist, which are here, and what each offers.
+
+Beside them: the tokens that let new ones join, and the rules by which people approve calls in advance.
+"""
 
 from enum import StrEnum
 
@@ -17,9 +20,13 @@ from .events import (
     Event,
     JoinTokenMinted,
     NodeStarted,
+    RuleEnded,
+    RuleMade,
 )
+from .rules import Rule
 
 JOIN_TOKENS_MAX = 1_000
+RULES_MAX = 1_000
 
 
 class Presence(StrEnum):
@@ -61,6 +68,7 @@ class Fleet(Struct):
 
     devices: dict[str, Device] = {}
     tokens: dict[str, JoinToken] = {}
+    rules: dict[str, Rule] = {}
 
     def device(self, device_id: str) -> Device:
         """Return the device; raise UnknownId."""
@@ -89,6 +97,13 @@ class Fleet(Struct):
                     raise Conflict(f"device {device_id} is not connected")
             case DeviceDraining(device=device_id) | DeviceRevoked(device=device_id):
                 self._require_not_revoked(device_id)
+            case RuleMade():
+                if event.rule in self.rules:
+                    raise Conflict(f"rule {event.rule} exists already")
+                if sum(rule.expires_at > event.at for rule in self.rules.values()) >= RULES_MAX:
+                    raise Conflict(f"there are {RULES_MAX} rules; end some first")
+            case RuleEnded(rule=rule_id) if rule_id not in self.rules:
+                raise UnknownId("rule", rule_id)
 
     def apply(self, event: Event) -> None:
         """Change the state as the event says; it was checked."""
@@ -117,6 +132,14 @@ class Fleet(Struct):
                 self.devices[event.device].draining = event.reason or "draining"
             case DeviceRevoked():
                 self._move(self.devices[event.device], Presence.REVOKED, event.at, event.reason)
+
+            case RuleMade():
+                self.rules = {rule_id: rule for rule_id, rule in self.rules.items() if rule.expires_at > event.at}
+                self.rules[event.rule] = Rule(
+                    event.rule, event.tool, event.pattern, event.device, event.at, event.expires_at, event.by
+                )
+            case RuleEnded():
+                del self.rules[event.rule]
 
     def tools(self, device_id: str) -> dict[str, ToolSpec]:
         """Return what the device says of its tools, by name."""

@@ -11,13 +11,10 @@ The shell's whole duty: check, record, apply, then record and apply what is due,
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
-from msgspec import Raw
+from protocol.vocabulary import Failure, Holding
 
-from protocol.vocabulary import Failure, Holding, ToolSpec
-
-from . import checks, explain, judging
-from .attempt import AttemptId, Candidate, LeaseEnd, Purpose
-from .binding import BindingError, resolved
+from . import asking, checks, explain, judging
+from .attempt import AttemptId, LeaseEnd
 from .constellation import Constellation
 from .course import Course
 from .errors import UnknownId
@@ -38,19 +35,12 @@ from .events import (
 )
 from .fleet import Fleet, Presence
 from .orders import Disconnect, Order, Revoke, TellDrain, dispatched
-from .placement.demand import Demand, Feasible, demand_of, feasible
-from .placement.earliest import EXPLAINED_MAX, ranked
-from .placement.ready import Place, ReadyQueue
-from .states import HELD_BY_DEVICE, READY, TERMINAL, WAITING
+from .placement.placer import Key, Placer
+from .states import HELD_BY_DEVICE, TERMINAL, WAITING
 from .timers import Timers
 
 RUN_GRACE_S = 30.0  # a device enforces run_s itself; so much later its silence counts as an answer
 STOP_GRACE_S = 30.0  # for a device to confirm that it has stopped an attempt
-MEAN_RUN_WEIGHT = 0.1  # of the newest run in the moving mean
-MEAN_RUN_GUESS_S = 1.0
-FEASIBLE_MAX = 10_000  # demands that are remembered between two changes of the fleet
-
-Key = tuple[str, str]  # constellation, star
 
 
 class Orchestrator:
@@ -59,18 +49,13 @@ class Orchestrator:
     def __init__(self) -> None:
         self.constellations: dict[str, Constellation] = {}
         self.fleet = Fleet()
-        self.held: dict[str, dict[Key, None]] = {}  # device -> what it holds
-        self._free: dict[str, None] = {}  # devices with a free slot
-        self._queue = ReadyQueue(self._is_placeable)
+        self.placer = Placer(self.constellations, self.fleet)
         self._timers: Timers[Key] = Timers()
-        self._feasible: dict[Demand, Feasible] = {}
-        self._tools: dict[str, dict[str, ToolSpec]] = {}
-        self._mean_run_s: dict[str, float] = {}
+        self._questions: Timers[str] = Timers()  # when a constellation's planner is asked, or has been silent too long
         self._lapsed: deque[tuple[Key, LeaseEnd, Failure]] = deque()  # leases that are to be ended
-        self._questioned: dict[str, None] = {}  # constellations with conditions to judge
+        self._judged: dict[str, None] = {}  # constellations with conditions to judge
         self._proofs: dict[Key, None] = {}  # stars with a verification to judge
         self._ending: dict[str, None] = {}
-        self._bound: tuple[Key, Raw] | None = None  # the arguments of the star that is just being placed
         self._steps = 0
 
     def check(self, event: Event) -> None:
@@ -83,12 +68,11 @@ class Orchestrator:
         if isinstance(event, ConstellationEvent):
             return self._apply_to_constellation(event)
         self.fleet.apply(event)
-        self._feasible.clear()
-        self._tools.clear()
+        self.placer.fleet_changed()
         handler = FLEET_HANDLERS.get(type(event))
         orders = handler(self, event) if handler else []
         if device_id := getattr(event, "device", ""):
-            self._count_slots(device_id)
+            self.placer.count_slots(device_id)
         return orders
 
     def due(self, now: float) -> Iterator[Event]:
@@ -99,16 +83,19 @@ class Orchestrator:
             yield from self._ended_leases(now)
             yield from self._passed_deadlines(now)
             yield from self._judgements(now)
-            yield from self._placements(now)
+            yield from asking.due(self.constellations, self._questions, now)
+            yield from self.placer.rulings(now)
+            yield from self.placer.placements(now)
             for constellation_id in list(self._ending):
                 del self._ending[constellation_id]
                 constellation = self.constellations[constellation_id]
-                if not constellation.unfinished:
+                if constellation.is_over:
                     yield constellation.ending(now)
 
     def next_deadline(self) -> float | None:
         """Return when `due` will have something to say though nothing happened."""
-        return self._timers.next()
+        deadlines = [at for at in (self._timers.next(), self._questions.next()) if at is not None]
+        return min(deadlines, default=None)
 
     def constellation(self, constellation_id: str) -> Constellation:
         """Return the open constellation; raise UnknownId."""
@@ -119,87 +106,87 @@ class Orchestrator:
 
     def restore(self, fleet: Fleet, constellations: Iterable[Constellation], at: float) -> None:
         """Take over what replay gave back, and build the indexes anew."""
-        self.fleet = fleet
+        self.fleet = self.placer.fleet = fleet
         for constellation in sorted(constellations, key=lambda c: c.submitted_at):
             self.constellations[constellation.id] = constellation
             for star_id, course in constellation.courses.items():
                 if attempt := course.attempt:
-                    self.held.setdefault(attempt.device, {})[constellation.id, star_id] = None
+                    self.placer.take(attempt.device, (constellation.id, star_id))
                 self._look(constellation, star_id, at)
             self._note(constellation)
         for device in fleet.devices:
-            self._count_slots(device)
+            self.placer.count_slots(device)
 
     def load(self) -> dict[str, tuple[int, int]]:
         """Return slots held and slots of each connected device."""
-        return {
-            device.id: (len(self.held.get(device.id, ())), device.slots)
-            for device in self.fleet.devices.values()
-            if device.presence is Presence.CONNECTED
-        }
+        connected = [d.id for d in self.fleet.devices.values() if d.presence is Presence.CONNECTED]
+        return {device: (held, slots) for device, held, slots in self.placer.loads(connected)}
 
     def explained(self, constellation: Constellation, course: Course) -> explain.Wait | None:
         """Return why a star that is not running waits, or None if it does not wait."""
-        found = self._feasible_for(demand_of(course)) if course.state is READY and course.proof is None else None
-        loads = self._loads(found.able) if found else []
-        queued = (constellation.id, course.star.id) in self._queue
-        return explain.wait(constellation, course, found, ranked(loads, self._mean_run(course)), queued=queued)
+        return self.placer.explained(constellation, course)
 
     # applying
 
     def _apply_to_constellation(self, event: ConstellationEvent) -> list[Order]:
         match event:
             case StarReported() | LeaseEnded():
-                self._release(event.device, (event.constellation, event.star))
+                self.placer.release(event.device, (event.constellation, event.star))
             case StarLeased():
-                self.held.setdefault(event.device, {})[event.constellation, event.star] = None
-                self._count_slots(event.device)
+                self.placer.take(event.device, (event.constellation, event.star))
             case ConstellationSubmitted():
                 self.constellations[event.constellation] = Constellation(event.constellation)
         constellation = self.constellations[event.constellation]
+        consult = constellation.dialogue.consult
         stirred = constellation.apply(event)
         orders: list[Order] = [order for one in stirred if (order := self._look(constellation, one, event.at))]
         match event:
-            case StarLeased(constellation=constellation_id, star=star_id):
-                bound, self._bound = self._bound, None
-                arguments = bound[1] if bound and bound[0] == (constellation_id, star_id) else None
-                orders = [dispatched(constellation.courses[star_id].star, event, arguments)]
+            case StarLeased(star=star_id):
+                orders = [dispatched(constellation.courses[star_id].star, event, self.placer.bound_for(event))]
             case StarReported():
-                self._learn(constellation.courses[event.star].star.tool, event.ran_s)
+                self.placer.learn(constellation.courses[event.star].star.tool, event.ran_s)
             case LeaseEnded(cause=LeaseEnd.OVERRAN):
                 attempt = AttemptId(event.constellation, event.star, event.attempt)
                 orders.append(Revoke(event.device, attempt, event.failure.message))
             case ConstellationEnded():
                 del self.constellations[event.constellation]
+                self._questions.clear(event.constellation)
+        if consult or constellation.dialogue.consult:
+            orders += asking.orders(constellation, consult, event)
         self._note(constellation)
         return orders
 
     def _note(self, constellation: Constellation) -> None:
         if constellation.questions:
-            self._questioned[constellation.id] = None
-        if not constellation.unfinished and not constellation.end:
+            self._judged[constellation.id] = None
+        if constellation.dialogue.has_open() or constellation.goal:
+            asking.set_timer(self._questions, constellation)
+        if not constellation.end and constellation.is_over:
             self._ending[constellation.id] = None
 
     def _look(self, constellation: Constellation, star_id: str, at: float) -> Order | None:
         """Put a star's entries in the indexes right; return the order to stop it, if it is to be stopped."""
         key, course = (constellation.id, star_id), constellation.courses.get(star_id)
         if course is None or course.state in TERMINAL or course.state is WAITING:
-            self._queue.forget(*key)
+            self.placer.forget(key)
             self._timers.clear(key)
         elif course.state in HELD_BY_DEVICE:
-            self._queue.forget(*key)
+            self.placer.forget(key)
             return self._watch(key, course, at)
         elif course.proof is not None:
             self._timers.clear(key)
             self._proofs[key] = None
+        elif course.needs_approval and course.approval:
+            self.placer.await_approval(key)
+            self._timers.set(key, course.approval.expires_at)
         elif not course.placeable(bool(constellation.paused)):
-            self._queue.forget(*key)
+            self.placer.forget(key)
             self._timers.clear(key)
         elif course.not_before > at:
-            self._queue.forget(*key)
+            self.placer.forget(key)
             self._timers.set(key, course.not_before)
         else:
-            self._queue.put(demand_of(course), *key, course.star.priority, course.ready_at)
+            self.placer.put(key, constellation, course)
             if queue_s := course.star.timeouts.queue_s:
                 self._timers.set(key, max(course.ready_at, course.not_before) + queue_s)
             else:
@@ -223,38 +210,17 @@ class Orchestrator:
             self._timers.clear(key)
         return None
 
-    def _release(self, device: str, key: Key) -> None:
-        self.held.get(device, {}).pop(key, None)
-        self._count_slots(device)
-
-    def _count_slots(self, device_id: str) -> None:
-        device = self.fleet.devices.get(device_id)
-        if (
-            device
-            and device.presence is Presence.CONNECTED
-            and not device.draining
-            and len(self.held.get(device_id, ())) < device.slots
-        ):
-            self._free[device_id] = None
-        else:
-            self._free.pop(device_id, None)
-
-    def _learn(self, tool: str, ran_s: float) -> None:
-        ran_s = max(0.0, ran_s)  # a device may say anything
-        mean = self._mean_run_s.get(tool, ran_s)
-        self._mean_run_s[tool] = mean + MEAN_RUN_WEIGHT * (ran_s - mean)
-
     # devices
 
     def _node_started(self, event: NodeStarted) -> list[Order]:
-        self._free.clear()
-        for device in list(self.held):
+        self.placer.all_gone()
+        for device in list(self.placer.held):
             self._watch_all(device, event.at)
-        return []
+        return [order for c in self.constellations.values() for order in asking.anew(c)]
 
     def _device_connected(self, event: DeviceConnected) -> list[Order]:
         orders = self._watch_all(event.device, event.at)
-        mine = {str(self._attempt_id(key)): key for key in self.held.get(event.device, ())}
+        mine = {str(self._attempt_id(key)): key for key in self.placer.held.get(event.device, ())}
         if not event.resumed:
             answered_for = {held.attempt for held in event.held}
             self._lapsed.extend(
@@ -276,11 +242,11 @@ class Orchestrator:
 
     def _device_revoked(self, event: DeviceRevoked) -> list[Order]:
         failure = Failure("device_revoked", f"{event.device} was revoked: {event.reason}", retryable=True)
-        self._lapsed.extend((key, LeaseEnd.REVOKED, failure) for key in self.held.get(event.device, ()))
+        self._lapsed.extend((key, LeaseEnd.REVOKED, failure) for key in self.placer.held.get(event.device, ()))
         return [Disconnect(event.device, event.reason)]
 
     def _watch_all(self, device: str, at: float) -> list[Order]:
-        watched = ((key, self.constellations[key[0]].courses[key[1]]) for key in self.held.get(device, ()))
+        watched = ((key, self.constellations[key[0]].courses[key[1]]) for key in self.placer.held.get(device, ()))
         return [order for key, course in watched if (order := self._watch(key, course, at))]
 
     def _attempt_id(self, key: Key) -> AttemptId:
@@ -293,7 +259,7 @@ class Orchestrator:
             key, cause, failure = self._lapsed.popleft()
             constellation = self.constellations.get(key[0])
             attempt = constellation.courses[key[1]].attempt if constellation else None
-            if attempt and key in self.held.get(attempt.device, ()):
+            if attempt and key in self.placer.held.get(attempt.device, ()):
                 yield _lease_ended(now, AttemptId(*key, attempt.number), attempt.device, cause, failure)
 
     def _passed_deadlines(self, now: float) -> Iterator[Event]:
@@ -303,85 +269,24 @@ class Orchestrator:
             if attempt := course.attempt:
                 cause, failure = explain.silence(course, attempt, self.fleet.devices.get(attempt.device))
                 yield _lease_ended(now, AttemptId(*key, attempt.number), attempt.device, cause, failure)
+            elif course.needs_approval:
+                failure = Failure("approval_expired", "nobody has approved it in time")
+                yield StarFailed(at=now, constellation=key[0], star=key[1], failure=failure)
             elif course.placeable(bool(constellation.paused)):
-                if key in self._queue:
+                if self.placer.is_queued(key):
                     failure = explain.unplaced(course, self.explained(constellation, course))
                     yield StarFailed(at=now, constellation=key[0], star=key[1], failure=failure)
                 else:
                     self._look(constellation, key[1], now)  # its back-off is over
 
     def _judgements(self, now: float) -> Iterator[Event]:
-        for constellation_id in list(self._questioned):
-            del self._questioned[constellation_id]
+        for constellation_id in list(self._judged):
+            del self._judged[constellation_id]
             if constellation := self.constellations.get(constellation_id):  # else its star was skipped, and all ended
                 yield from judging.lines(constellation, now)
         for constellation_id, star_id in list(self._proofs):
             del self._proofs[constellation_id, star_id]
             yield from judging.proof(self.constellations[constellation_id], star_id, now)
-
-    def _placements(self, now: float) -> Iterator[Event]:
-        if not self._free or not len(self._queue):
-            return
-        stars = self._queue.round()
-        while self._free and (entry := stars.next()):
-            place, demand = entry
-            found = self._feasible_for(demand)
-            course = self.constellations[place.constellation].courses[place.star]
-            candidates = ranked(self._loads(found.able), self._mean_run(course))
-            if not candidates or candidates[0].device not in self._free:
-                continue
-            self._queue.take(demand)
-            yield self._leased(now, place, course, candidates, found)
-            stars.again(demand)
-
-    def _leased(
-        self, now: float, place: Place, course: Course, candidates: list[Candidate], found: Feasible
-    ) -> StarLeased | StarFailed:
-        key = (place.constellation, place.star)
-        if course.star.bindings and course.purpose is Purpose.RUN:
-            try:
-                arguments = resolved(course.star.arguments, self.constellations[key[0]].result_of)
-            except BindingError as exc:
-                failure = Failure("binding_unresolved", str(exc)[:2000])
-                return StarFailed(at=now, constellation=key[0], star=key[1], failure=failure)
-            self._bound = (key, arguments)
-        device = candidates[0].device
-        return StarLeased(
-            at=now,
-            constellation=key[0],
-            star=key[1],
-            attempt=len(course.attempts) + 1,
-            device=device,
-            effect=explain.effect_of(course, self._tools_of(device)),
-            purpose=course.purpose,
-            waited_s=round(now - course.ready_at, 6),
-            candidates=tuple(candidates[:EXPLAINED_MAX]),
-            refused=dict([*found.refused.items()][:EXPLAINED_MAX]) if found.refused else {},
-        )
-
-    def _feasible_for(self, demand: Demand) -> Feasible:
-        if demand not in self._feasible:
-            if len(self._feasible) >= FEASIBLE_MAX:
-                self._feasible.clear()
-            self._feasible[demand] = feasible(demand, self.fleet.devices)
-        return self._feasible[demand]
-
-    def _tools_of(self, device: str) -> dict[str, ToolSpec]:
-        if device not in self._tools:
-            self._tools[device] = self.fleet.tools(device)
-        return self._tools[device]
-
-    def _loads(self, able: Iterable[str]) -> list[tuple[str, int, int]]:
-        devices, held = self.fleet.devices, self.held
-        return [(device, len(held.get(device, ())), devices[device].slots) for device in able]
-
-    def _mean_run(self, course: Course) -> float:
-        return self._mean_run_s.get(course.star.tool, MEAN_RUN_GUESS_S)
-
-    def _is_placeable(self, place: Place) -> bool:
-        constellation = self.constellations.get(place.constellation)
-        course = constellation.courses.get(place.star) if constellation else None
-        return bool(constellation and course and course.placeable(bool(constellation.paused)))
 
 
 def _lease_ended(at: float, attempt: AttemptId, device: str, cause: LeaseEnd, failure: Failure) -> LeaseEnded:

@@ -1,5 +1,6 @@
 """What the core asks the shell to do. Imperative, frozen, safe to repeat."""
 
+import msgspec
 from msgspec import Raw, Struct
 
 from protocol.vocabulary import Effect
@@ -7,6 +8,18 @@ from protocol.vocabulary import Effect
 from .attempt import AttemptId, Purpose
 from .events import StarLeased
 from .star import Star
+
+
+class _Instruct(Struct, frozen=True, kw_only=True):
+    """The arguments of the tool by which a device follows an instruction."""
+
+    text: str
+    tips: str
+    tools: tuple[str, ...]
+    steps_max: int
+    tokens_max: int
+    output: Raw
+    inputs: Raw
 
 
 class Dispatch(Struct, frozen=True, gc=False):
@@ -44,12 +57,35 @@ class TellDrain(Struct, frozen=True):
     reason: str
 
 
-Order = Dispatch | Revoke | Disconnect | TellDrain
+class AskPlanner(Struct, frozen=True):
+    """Put the constellation's open question to its planner."""
+
+    constellation: str
+    consult: int
+
+
+class StopAsking(Struct, frozen=True):
+    """Nobody waits for the answer any more."""
+
+    constellation: str
+    consult: int
+
+
+DeviceOrder = Dispatch | Revoke | Disconnect | TellDrain
+PlannerOrder = AskPlanner | StopAsking
+Order = DeviceOrder | PlannerOrder
+
+
+def called_with(star: Star, bound: Raw) -> Raw:
+    """Return the arguments of a star's call: those of an instruction are its words, limits, and inputs."""
+    if star.instruction is None:
+        return bound
+    return Raw(msgspec.json.encode(_Instruct(inputs=bound, **msgspec.structs.asdict(star.instruction))))
 
 
 def dispatched(star: Star, event: StarLeased, bound: Raw | None) -> Dispatch:
     """Return the order that carries out a lease; `bound` are the arguments with their bindings replaced."""
-    tool, arguments = star.tool, bound or star.arguments
+    tool, arguments = star.tool, called_with(star, bound or star.arguments)
     if event.purpose is Purpose.VERIFY:
         assert star.verify, "only a star that says how is verified"
         tool, arguments = star.verify.tool, star.verify.arguments

@@ -1,10 +1,11 @@
 """A constellation as one value, to go on from without replaying all its events."""
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from .constellation import Constellation, Verdict
 from .course import Course
 from .fleet import Fleet
+from .goal import Dialogue, Goal, Grant, Planning
 from .star import Line, When
 from .states import SUCCEEDED, TERMINAL, WAITING, ConstellationState
 
@@ -25,6 +26,11 @@ class Snapshot(Struct, frozen=True, omit_defaults=True):
     cancelled: str = ""
     end: ConstellationState | None = None
     ended_at: float | None = None
+    goal: Goal | None = None
+    planning: Planning = Planning()
+    grant: Grant = Grant()
+    origin: str = ""
+    dialogue: Dialogue = field(default_factory=Dialogue)
 
 
 class FleetSnapshot(Struct, frozen=True):
@@ -53,6 +59,11 @@ def taken(constellation: Constellation) -> Snapshot:
         cancelled=constellation.cancelled,
         end=constellation.end,
         ended_at=constellation.ended_at,
+        goal=constellation.goal,
+        planning=constellation.planning,
+        grant=constellation.grant,
+        origin=constellation.origin,
+        dialogue=constellation.dialogue,
     )
 
 
@@ -63,6 +74,9 @@ def restored(snapshot: Snapshot) -> Constellation:
     constellation.submitted_at, constellation.revision = snapshot.submitted_at, snapshot.revision
     constellation.paused, constellation.cancelled = snapshot.paused, snapshot.cancelled
     constellation.end, constellation.ended_at = snapshot.end, snapshot.ended_at
+    constellation.goal, constellation.planning = snapshot.goal, snapshot.planning
+    constellation.grant, constellation.origin = snapshot.grant, snapshot.origin
+    constellation.dialogue = snapshot.dialogue
     courses = constellation.courses = {course.star.id: course for course in snapshot.courses}
     constellation.unfinished = sum(course.state not in TERMINAL for course in snapshot.courses)
     constellation.verdicts = {(source, target): verdict for source, target, verdict in snapshot.verdicts}

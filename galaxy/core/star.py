@@ -7,6 +7,7 @@ from msgspec import Raw, Struct
 from protocol.vocabulary import Effect
 
 EMPTY = Raw(b"{}")
+INSTRUCT = "instruct"  # the tool by which a device follows an instruction
 
 
 class Needs(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -53,11 +54,37 @@ class Verify(Struct, frozen=True, gc=False, omit_defaults=True):
     arguments: Raw = EMPTY
 
 
+class Instruction(Struct, frozen=True, gc=False, omit_defaults=True):
+    """A subtask in words, for the device's own model. The star's arguments are its inputs."""
+
+    text: str
+    tips: str = ""
+    tools: tuple[str, ...] = ()  # that the model may call, and no others
+    steps_max: int = 20
+    tokens_max: int = 50_000
+    output: Raw = EMPTY  # the JSON Schema that the result must fit
+
+
+class Fallback(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Another tool call that does as well, for when the star's own has failed for good."""
+
+    tool: str
+    arguments: Raw = EMPTY
+
+
 class OnFailure(StrEnum):
     """What to do when a star has no attempts left."""
 
     FAIL = "fail"
     PAUSE = "pause"  # keep the star, pause the constellation, and let a person retry or skip it
+    CONSULT = "consult"  # keep the star until the planner has answered
+
+
+class OnSuccess(StrEnum):
+    """What to do when a star has succeeded."""
+
+    GO_ON = "go_on"
+    CONSULT = "consult"  # hold what is behind it until the planner has answered
 
 
 class Binding(Struct, frozen=True, gc=False):
@@ -82,7 +109,11 @@ class Star(Struct, frozen=True, gc=False, omit_defaults=True):
     timeouts: Timeouts = Timeouts()
     disconnect: Disconnect = Disconnect()
     priority: int = 0
-    on_failure: OnFailure = OnFailure.FAIL
+    on_failure: OnFailure | None = None  # None: as its constellation's planning says
+    on_success: OnSuccess | None = None
+    instruction: Instruction | None = None  # `tool` is then INSTRUCT
+    fallback: Fallback | None = None
+    needs_approval: bool = False  # a person is asked before each attempt
 
 
 class When(StrEnum):

@@ -19,6 +19,8 @@ class Timers(Generic[K]):
 
     def set(self, key: K, at: float) -> None:
         """Set or move the key's deadline."""
+        if self._at.get(key) == at:
+            return
         self._at[key] = at
         self._entries += 1
         heappush(self._heap, (at, self._entries, key))

@@ -9,12 +9,13 @@ from ..fleet import Device, Presence
 
 
 class Demand(NamedTuple):
-    """Tools, labels, a pinned device, and devices to avoid while another can do it."""
+    """Tools, labels, a pinned device, devices to avoid while another can do it, and those that are granted (or all)."""
 
     tools: frozenset[str]
     labels: tuple[tuple[str, str], ...] = ()
     device: str = ""
     avoid: frozenset[str] = frozenset()
+    among: tuple[str, ...] = ()
 
 
 class Feasible(NamedTuple):
@@ -24,17 +25,21 @@ class Feasible(NamedTuple):
     refused: dict[str, str]
 
 
-def demand_of(course: Course) -> Demand:
-    """Return what the star's next attempt asks: a verification goes to where the effect may have happened."""
+def demand_of(course: Course, granted: tuple[str, ...] = ()) -> Demand:
+    """Return what the star's next attempt asks: a verification goes to where the effect may have happened.
+
+    A call that was approved goes to the device for which it was.
+    """
     star, needs = course.star, course.star.needs
     if course.purpose is Purpose.VERIFY:
         assert star.verify, "only a star that says how is verified"
         assert course.last_run, "and only after it was cut off"
-        return Demand(frozenset({star.verify.tool}), device=course.last_run.device)
-    if not (needs.tools or needs.labels or needs.device or course.failures):
-        return Demand(_only(star.tool))
-    tools = frozenset({star.tool, *needs.tools})
-    return Demand(tools, tuple(sorted(needs.labels.items())), needs.device, course.failed_on())
+        return Demand(frozenset({star.verify.tool}), device=course.last_run.device, among=granted)
+    if not (needs.tools or needs.labels or needs.device or course.failures or star.instruction or course.approval):
+        return Demand(_only(star.tool), among=granted)
+    tools = frozenset({star.tool, *needs.tools, *(star.instruction.tools if star.instruction else ())})
+    device = course.approval.device if course.approval else needs.device
+    return Demand(tools, tuple(sorted(needs.labels.items())), device, course.failed_on(), granted)
 
 
 def feasible(demand: Demand, devices: Mapping[str, Device]) -> Feasible:
@@ -56,6 +61,8 @@ def feasible(demand: Demand, devices: Mapping[str, Device]) -> Feasible:
 def _obstacle(demand: Demand, device: Device) -> str:
     if demand.device and device.id != demand.device:
         return f"the star is pinned to {demand.device}"
+    if demand.among and device.id not in demand.among:
+        return "the constellation is not granted it"
     if device.presence is not Presence.CONNECTED or device.profile is None:
         return f"it is {device.presence}"
     if device.draining:

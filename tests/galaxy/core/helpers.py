@@ -12,25 +12,33 @@ from galaxy.core.constellation import Constellation
 from galaxy.core.course import Course
 from galaxy.core.edit import AnyOperation, Edit
 from galaxy.core.events import (
+    AnswerRefused,
+    ApprovalDenied,
+    ApprovalGiven,
     CancelRequested,
     ConstellationEdited,
     ConstellationEvent,
     ConstellationPaused,
     ConstellationResumed,
     ConstellationSubmitted,
+    ConsultClosed,
     DeviceConnected,
     DeviceDisconnected,
     DeviceDraining,
     DeviceJoined,
     DeviceRevoked,
     Event,
+    GoalGivenUp,
+    GoalReached,
     JoinTokenMinted,
     LeaseEnded,
+    RuleMade,
     StarAccepted,
     StarReported,
 )
+from galaxy.core.goal import ConsultEnd
 from galaxy.core.orchestrator import Orchestrator
-from galaxy.core.orders import Dispatch, Order
+from galaxy.core.orders import AskPlanner, Dispatch, Order, StopAsking
 from galaxy.core.snapshot import Snapshot, restored, taken
 from galaxy.core.star import Line, Retry, Star, When
 from protocol.vocabulary import Effect, Failure, Held, Holding, Kind, Outcome, Profile, ToolSpec
@@ -106,6 +114,19 @@ class Log:
         return wait.reason if wait else ""
 
 
+class KeptLog(Log):
+    """A log that is compared with what replay and a snapshot make of it, each time that something has happened."""
+
+    def feed(self, *events: Event) -> list[Order]:
+        orders = super().feed(*events)
+        again = reloaded(self)
+        for name, constellation in self.core.constellations.items():
+            kept = encoded(constellation)
+            assert encoded(self.constellation(name)) == kept, "replay gives another state"
+            assert encoded(again.core.constellations[name]) == kept, "a snapshot brings back another state"
+        return orders
+
+
 def stream(events: Iterable[Event], constellation_id: str) -> list[ConstellationEvent]:
     return [e for e in events if isinstance(e, ConstellationEvent) and e.constellation == constellation_id]
 
@@ -149,10 +170,10 @@ def line(text: str, when: When = When.SUCCESS, condition: str = "") -> Line:
     return Line(source, target, When.CONDITION if condition else when, condition)
 
 
-def submit(*parts: Star | Line, c: str = "c", at: float = 0.0) -> ConstellationSubmitted:
+def submit(*parts: Star | Line, c: str = "c", at: float = 0.0, **more: Any) -> ConstellationSubmitted:
     stars = tuple(part for part in parts if isinstance(part, Star))
     lines = tuple(part for part in parts if isinstance(part, Line))
-    return ConstellationSubmitted(at=at, constellation=c, name="test", stars=stars, lines=lines)
+    return ConstellationSubmitted(at=at, constellation=c, name="test", stars=stars, lines=lines, **more)
 
 
 def pair(when: When = When.SUCCESS, *, c: str = "c", at: float = 0.0, **more: Any) -> ConstellationSubmitted:
@@ -293,10 +314,54 @@ def reject(attempt: str, at: float = 1.0, *, by: str = "laptop", failure: Failur
     return LeaseEnded(at=at, constellation=c, star=s, attempt=n, device=by, cause=cause, failure=failure)
 
 
+# What planners say of questions, and people of calls.
+
+
+def answer(*operations: AnyOperation, to: int = 1, base: int = 1, at: float = 2.0, c: str = "c") -> ConstellationEdited:
+    edit = Edit(operations, "try this")
+    return ConstellationEdited(at=at, constellation=c, base=base, edit=edit, by="planner:x", consult=to, rebase=True)
+
+
+def refuse(reason: str = "no", to: int = 1, at: float = 2.0, c: str = "c") -> AnswerRefused:
+    return AnswerRefused(at=at, constellation=c, consult=to, reason=reason, by="planner:x")
+
+
+def close(end: ConsultEnd = ConsultEnd.FAILED, to: int = 1, at: float = 2.0, c: str = "c") -> ConsultClosed:
+    return ConsultClosed(at=at, constellation=c, consult=to, end=end, reason="it is ill")
+
+
+def reach(value: Any = "", to: int = 1, at: float = 2.0, *, c: str = "c", despite: tuple[str, ...] = ()) -> GoalReached:
+    encoded_value = Raw(msgspec.json.encode(value))
+    return GoalReached(at=at, constellation=c, consult=to, answer=encoded_value, despite=despite, reason="all is well")
+
+
+def give_up(to: int = 1, at: float = 2.0, c: str = "c") -> GoalGivenUp:
+    return GoalGivenUp(at=at, constellation=c, consult=to, reason="it cannot be done")
+
+
+def approve(attempt: str, at: float = 1.0, by: str = "anna") -> ApprovalGiven:
+    c, s, n = AttemptId.parse(attempt)
+    return ApprovalGiven(at=at, constellation=c, star=s, attempt=n, by=by)
+
+
+def deny(attempt: str, at: float = 1.0, by: str = "anna") -> ApprovalDenied:
+    c, s, n = AttemptId.parse(attempt)
+    return ApprovalDenied(at=at, constellation=c, star=s, attempt=n, by=by, reason="too dear")
+
+
+def allow(pattern: Any, at: float = 0.0, **more: Any) -> RuleMade:
+    """A rule of Anna's for the tool `shell`, for 1,000 s."""
+    more = {"rule": "r", "tool": "shell", "expires_at": at + 1_000.0, "by": "anna", **more}
+    return RuleMade(at=at, pattern=Raw(msgspec.json.encode(pattern)), **more)
+
+
 def told(orders: list[Order]) -> list[str]:
     """Return the orders as short sentences."""
     said = []
     for order in orders:
+        if isinstance(order, AskPlanner | StopAsking):
+            said.append(f"{type(order).__name__.lower()} {order.constellation}/{order.consult}")
+            continue
         what = f" {order.attempt}" if hasattr(order, "attempt") else ""
         where = "to" if isinstance(order, Dispatch) else "at"
         said.append(f"{type(order).__name__.lower()}{what} {where} {order.device}")

@@ -1,5 +1,6 @@
 """What random histories are made of: mostly valid, so that they go deep."""
 
+import msgspec
 from hypothesis import strategies as st
 from msgspec import Raw
 
@@ -16,7 +17,21 @@ from galaxy.core.edit import (
     UpdateLine,
     UpdateStar,
 )
-from galaxy.core.star import Disconnect, Line, Needs, OnFailure, Star, Timeouts, Verify, When
+from galaxy.core.goal import Budget, ConsultWhen, Goal, Grant, Planning
+from galaxy.core.star import (
+    INSTRUCT,
+    Disconnect,
+    Fallback,
+    Instruction,
+    Line,
+    Needs,
+    OnFailure,
+    OnSuccess,
+    Star,
+    Timeouts,
+    Verify,
+    When,
+)
 from galaxy.core.star import Retry as RetryPolicy
 from galaxy.core.states import HELD_BY_DEVICE, NOT_STARTED, READY
 from protocol.vocabulary import Effect, Failure, Kind, Outcome, Profile
@@ -179,3 +194,102 @@ def profiles(draw) -> Profile:
 
 
 SAVIOUR = Profile(Kind.SERVER, 99, tuple(tool(name, effect) for name, effect in TOOLS.items()), {"room": "attic"})
+
+
+# What planners are given, and what they make of it.
+
+plannings = st.builds(
+    Planning,
+    planner=st.just("x"),
+    when=st.sampled_from(ConsultWhen),
+    answer_within_s=st.just(20.0),
+    consults_max=st.integers(1, 6),
+    rounds_max=st.integers(1, 3),
+    additions_max=st.integers(0, 4),
+)
+grants = st.builds(
+    Grant,
+    tools=st.sampled_from([(), (), tuple(TOOLS), ("shell", "pay", "look")]),
+    devices=st.sampled_from([(), (), ("d1",), ("d1", "d2")]),
+    budget=st.just(Budget(tokens=100)),
+    approve=st.sampled_from([(), (), (Effect.ONCE,), (Effect.IDEMPOTENT, Effect.INTERACTIVE)]),
+    approval_within_s=st.just(50.0),
+)
+goals = st.none() | st.builds(Goal, st.just("to be well"), deadline_s=st.sampled_from([0.0, 0.0, 150.0]))
+
+
+@st.composite
+def wishes(draw) -> dict:
+    """What a person says of one star: when it is asked about, and whether before it is tried."""
+    return {
+        "on_failure": draw(st.sampled_from([None, None, OnFailure.CONSULT, OnFailure.CONSULT, *OnFailure])),
+        "on_success": draw(st.sampled_from([None, None, None, *OnSuccess])),
+        "needs_approval": draw(seldom(4)),
+    }
+
+
+many_wishes = st.lists(wishes(), min_size=len(first_names), max_size=len(first_names))
+hostile = {
+    "tool": st.sampled_from(["nova", "pay", INSTRUCT]),
+    "needs": st.sampled_from([Needs(device="d9"), Needs(device="d3"), Needs(tools=("ask",))]),
+    "effects": st.sampled_from(Effect),
+    "instruction": st.sampled_from([Instruction("do it"), Instruction("do it", tools=("ask", "pay"))]),
+    "verify": st.sampled_from([Verify("ask", "true"), Verify("nova", "true")]),
+    "fallback": st.sampled_from([Fallback("ask"), Fallback("nova")]),
+    "needs_approval": st.booleans(),
+}
+PATCHES = (
+    "retry",
+    "retry",
+    "update",
+    "update",
+    "supersede",
+    "supersede",
+    "skip",
+    "add",
+    "add",
+    "add",
+    "remove",
+    "line",
+)
+
+
+@st.composite
+def planned_stars(draw, name: str) -> Star:
+    """What a planner may write: usually decent, sometimes more than it was granted."""
+    drawn = msgspec.structs.replace(draw(stars(name)), effects=None, on_failure=draw(wishes())["on_failure"])
+    drawn = msgspec.structs.replace(drawn, retry=RetryPolicy(attempts=1), verify=None)
+    if draw(seldom(2)):
+        key = draw(st.sampled_from(sorted(hostile)))
+        drawn = msgspec.structs.replace(drawn, **{key: draw(hostile[key])})
+    return drawn
+
+
+@st.composite
+def patches(draw, constellation: Constellation) -> tuple[AnyOperation, ...]:
+    """An answer: about the failures that are held, about anything else, or about nothing."""
+    if draw(seldom(5)):
+        return draw(edits(constellation))
+    held = [name for name, course in constellation.courses.items() if course.failure_held]
+    others = [*constellation.courses, "nova"]
+    new = [name for name in "ghijkl" if name not in constellation.courses]
+    made: list[AnyOperation] = []
+    for kind in draw(st.lists(st.sampled_from(PATCHES), max_size=4)):
+        old = draw(st.sampled_from(held * 4 + others))
+        fresh = new.pop() if new else "g"
+        match kind:
+            case "retry":
+                made.append(Retry(old))
+            case "update":
+                made.append(UpdateStar(draw(planned_stars(old))))
+            case "supersede":
+                made.append(Supersede(old, draw(planned_stars(fresh))))
+            case "skip":
+                made.append(Skip(old))
+            case "remove":
+                made.append(RemoveStar(old))
+            case "line":
+                made.append(AddLine(Line(draw(st.sampled_from(others)), old, draw(st.sampled_from(list(When)[:3])))))
+            case _:
+                made.append(AddStar(draw(planned_stars(fresh))))
+    return tuple(made)

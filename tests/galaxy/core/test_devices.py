@@ -6,7 +6,7 @@ import pytest
 from galaxy.core import fleet as fleets
 from galaxy.core.attempt import LeaseEnd
 from galaxy.core.checks import recorded_refusal
-from galaxy.core.errors import Conflict, UnknownId
+from galaxy.core.errors import Conflict, StaleAttempt, UnknownId
 from galaxy.core.events import (
     DeviceJoined,
     DeviceProfiled,
@@ -229,7 +229,7 @@ def test_no_lease_leaks_its_slot_however_it_ends(way):
             log.feed(cancel(1.0))
     log.wait(1_000.0)
 
-    assert not any(log.core.held.values())
+    assert not any(log.core.placer.held.values())
     assert log.core.constellations == {}
     assert log.core.next_deadline() is None
 
@@ -283,15 +283,15 @@ def test_what_a_device_cannot_have_said_is_refused():
 def test_a_refused_word_of_a_device_can_be_kept_and_changes_nothing():
     log = running()
     before = log.states()
-    refused = recorded_refusal(log.core, done("c/a#7", 2.0, by="tower"), "c/a#7 is over")
+    refused = recorded_refusal(log.core, done("c/a#7", 2.0, by="tower"), StaleAttempt("c/a#7", "is over"))
     assert refused == ReportRefused(
         at=2.0, constellation="c", star="a", attempt=7, device="tower", reason="c/a#7 is over"
     )
     log.feed(refused)
 
     assert log.states() == before
-    assert recorded_refusal(log.core, done("nova/a#1", 2.0), "") is None
-    assert recorded_refusal(log.core, accept("c/a#7", 2.0), "") is None
+    assert recorded_refusal(log.core, done("nova/a#1", 2.0), StaleAttempt("nova/a#1", "is over")) is None
+    assert recorded_refusal(log.core, accept("c/a#7", 2.0), StaleAttempt("c/a#7", "is over")) is None
 
 
 def test_the_fleet_does_not_mind_what_is_not_about_it():

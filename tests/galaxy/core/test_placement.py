@@ -114,11 +114,11 @@ def test_a_device_that_lies_about_its_times_does_not_stop_the_others():
 
 
 def test_feasibility_is_not_remembered_without_end(monkeypatch):
-    monkeypatch.setattr("galaxy.core.orchestrator.FEASIBLE_MAX", 10)
+    monkeypatch.setattr("galaxy.core.placement.placer.FEASIBLE_MAX", 10)
     log = Log()
     log.feed(*device(slots=100), submit(*(star(f"s{n}", needs=Needs(device=f"d{n}")) for n in range(50))))
 
-    assert len(log.core._feasible) <= 10
+    assert len(log.core.placer._feasible) <= 10
     for n in range(1_100):
         demand._only(f"tool{n}")
     assert len(demand._SINGLE) <= 1_001
@@ -223,12 +223,12 @@ def test_what_has_ended_leaves_nothing_behind():
 
     core = log.core
     assert list(core.constellations) == ["stuck"]
-    assert len(core._queue) == 1
-    assert core._queue._places <= 2 * len(core._queue) + ready.SLACK + 1
+    assert len(core.placer._queue) == 1
+    assert core.placer._queue._places <= 2 * len(core.placer._queue) + ready.SLACK + 1
     assert len(core._timers._heap) <= 2 * len(core._timers._at) + SLACK + 1
     assert not core._timers._at
-    assert [len(index) for index in (core._ending, core._proofs, core._questioned, core._lapsed)] == [0] * 4
-    assert core.held == {"laptop": {}}
+    assert [len(index) for index in (core._ending, core._proofs, core._judged, core._lapsed)] == [0] * 4
+    assert core.placer.held == {"laptop": {}}
 
 
 def test_stars_of_a_paused_constellation_come_back_in_their_order():

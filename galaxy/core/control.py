@@ -1,0 +1,84 @@
+"""What people and planners make of a constellation: submit, edit, pause, resume, cancel."""
+
+from typing import TYPE_CHECKING
+
+from . import attempts, consulting
+from .edit import drafted, submission
+from .events import (
+    CancelRequested,
+    ConstellationEdited,
+    ConstellationPaused,
+    ConstellationResumed,
+    ConstellationSubmitted,
+)
+from .goal import FactKind
+from .states import CANCELLED, FAILED, HELD_BY_DEVICE, NOT_STARTED, READY
+
+if TYPE_CHECKING:
+    from .constellation import Constellation
+
+
+def submitted(c: "Constellation", event: ConstellationSubmitted) -> None:
+    c.name, c.by, c.submitted_at, c.revision = event.name, event.by, event.at, 1
+    c.goal, c.planning, c.grant, c.origin = event.goal, event.planning, event.grant, event.origin
+    c.install(drafted(c, submission(event.stars, event.lines)), event.at, event.kept)
+    if c.goal and not c.courses:
+        consulting.note(c, FactKind.GOAL, event.at)
+
+
+def edited(c: "Constellation", event: ConstellationEdited) -> None:
+    draft = drafted(c, event.edit.operations)
+    if event.consult:
+        consulting.count(c, event.edit)  # before it is made: what it answers is still there
+    if event.edit.operations:
+        c.revision += 1
+    c.install(draft, event.at)
+    for star_id in draft.retried:
+        course = c.courses[star_id]
+        c.answer(course)
+        course.not_before, course.ready_at = 0.0, event.at
+        c.stirred.append(star_id)
+    for star_id, reason in draft.skipped.items():
+        c.skip(c.courses[star_id], reason or f"skipped by {event.by or 'an edit'}", event.at)
+    for star_id, by in draft.superseded.items():
+        course = c.courses[star_id]
+        if course.failure_held:
+            course.failure_held = False
+            c.move(course, FAILED, event.at)
+        else:
+            course.stopping = f"superseded by {by}"
+            c.stirred.append(star_id)
+    if event.consult:
+        consulting.answered(c, draft, event.at)
+    if c.paused.startswith(attempts.FAILURE_PAUSE) and not any(course.failure_held for course in c.courses.values()):
+        resumed(c, ConstellationResumed(at=event.at, constellation=c.id))
+
+
+def paused(c: "Constellation", event: ConstellationPaused) -> None:
+    c.paused = event.reason or "paused"
+
+
+def resumed(c: "Constellation", event: ConstellationResumed) -> None:
+    c.paused = ""
+    consulting.go_on(c, event.at)
+    for star_id, course in c.courses.items():
+        if course.state is not READY:
+            continue
+        if course.failure_held and not consulting.is_open_about(c, star_id):  # going on without an answer: so be it
+            course.failure_held = False
+            c.move(course, FAILED, event.at)
+        else:
+            course.ready_at = max(course.ready_at, event.at)
+            c.stirred.append(star_id)
+
+
+def cancel_requested(c: "Constellation", event: CancelRequested) -> None:
+    c.cancelled = event.reason or "cancelled"
+    for course in c.courses.values():
+        if course.state in HELD_BY_DEVICE:
+            course.stopping = course.stopping or c.cancelled
+            c.stirred.append(course.star.id)
+        elif course.state in NOT_STARTED:
+            c.close(course, CANCELLED, c.cancelled, event.at)
+    c.questions.clear()
+    consulting.dropped(c)

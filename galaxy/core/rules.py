@@ -1,0 +1,53 @@
+"""Standing rules: calls that a person has approved in advance, by tool, device, and what their arguments look like."""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+ANY = re.compile(r"\*+")
+
+
+class Rule(Struct, frozen=True, omit_defaults=True):
+    """`pattern` is JSON of the same shape as the arguments; in its texts `*` stands for any characters."""
+
+    id: str
+    tool: str
+    pattern: Raw
+    device: str
+    made_at: float
+    expires_at: float
+    by: str
+
+
+def match(rules: Mapping[str, Rule], tool: str, arguments: Raw, device: str, at: float) -> Rule | None:
+    """Return a rule that approves this call, or None."""
+    for rule in rules.values():
+        if rule.tool != tool or rule.device not in ("", device) or at >= rule.expires_at:
+            continue
+        if fits(msgspec.json.decode(rule.pattern), msgspec.json.decode(arguments)):
+            return rule
+    return None
+
+
+def fits(pattern: Any, value: Any) -> bool:
+    """Return whether a value looks like the pattern: the same keys, the same lengths, and texts that match.
+
+    What the pattern does not mention is not approved, so a rule never lets through an argument that nobody thought of.
+    """
+    match pattern, value:
+        case dict(), dict():
+            return pattern.keys() == value.keys() and all(fits(pattern[key], value[key]) for key in pattern)
+        case list(), list():
+            return len(pattern) == len(value) and all(map(fits, pattern, value))
+        case str(), str():
+            return _glob(pattern).fullmatch(value) is not None
+    return type(pattern) is type(value) and bool(pattern == value)
+
+
+@lru_cache(maxsize=1_000)
+def _glob(pattern: str) -> re.Pattern[str]:
+    return re.compile(".*".join(map(re.escape, ANY.split(pattern))), re.DOTALL)
