@@ -1,0 +1,1 @@
+"""Planners: what they make of goals and facts."""
