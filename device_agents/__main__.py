@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import random
 import signal
 import sys
@@ -19,6 +20,7 @@ import typer
 from protocol.vocabulary import NAME, Kind
 
 from .agent import Agent, Parts, SentAway
+from .brain_model import GALAXY_PATH, Endpoint, Model
 from .guard import BadPolicy, Guard
 from .identity import GUARD_FILE, Identity, JoinRefused, NotJoined, StateInUse, join, locked
 from .kinds import Offer, offer
@@ -44,6 +46,8 @@ class LogLevel(StrEnum):
 
 
 State = Annotated[Path, typer.Option(help=STATE_HELP, envvar="GALAXY_AGENT_STATE")]
+NO_BRAIN, GALAXYS_BRAIN = "off", "galaxy"
+BRAIN_KEY = "GALAXY_BRAIN_KEY"  # not an option: what stands on a command line, every user of the machine can read
 DEFAULT_STATE = Path("~/.galaxy-agent")
 
 
@@ -74,18 +78,26 @@ def run(
     slots: Annotated[
         int | None, typer.Option(help="Attempts at once; default: processors", min=1, max=SLOTS_MAX)
     ] = None,
+    brain: Annotated[
+        str,
+        typer.Option(help="The model that follows instructions: galaxy (the node's), off, or an OpenAI-compatible URL"),
+    ] = GALAXYS_BRAIN,
+    brain_model: Annotated[str, typer.Option(help="The model's name; a --brain URL needs one")] = "",
     state: State = DEFAULT_STATE,
     log_level: Annotated[LogLevel, typer.Option(help="How much it says")] = LogLevel.INFO,
 ) -> None:
     """Run until told to stop: dial out, take work, report. SIGTERM drains."""
     _log_to_stderr(log_level)
     labels = _labels(label or [])
+    _check_brain(brain, brain_model)
     folder = state.expanduser()
     try:
         identity = Identity.load(folder)
         lock = locked(folder)
         guard = _guard(folder)
-        agent = _agent(identity, guard, offer(kind, labels, slots, guard))
+        shelf = Shelf(identity.membership.url, folder / "artifacts")
+        model = _model(brain, brain_model, identity.membership.url, shelf)
+        agent = _agent(identity, guard, offer(kind, labels, slots, guard, model), shelf)
     except (NotJoined, StateInUse, BadPolicy, OSError) as exc:
         _fail(REFUSED, str(exc))
     except OutboxFailed as exc:
@@ -98,10 +110,28 @@ def run(
         _fail(SENT_AWAY, f"the galaxy sent this device away: {exc}")
 
 
-def _agent(identity: Identity, guard: Guard, offered: Offer) -> Agent:
+def _check_brain(brain: str, name: str) -> None:
+    if brain in (NO_BRAIN, GALAXYS_BRAIN):
+        return
+    if not brain.startswith(("http://", "https://")):
+        _fail(REFUSED, f"--brain {brain}: write galaxy, off, or an http or https URL such as http://127.0.0.1:8080/v1")
+    if not name:
+        _fail(REFUSED, "--brain with a URL needs --brain-model NAME, as the endpoint calls the model")
+
+
+def _model(brain: str, name: str, url: str, shelf: Shelf) -> Model | None:
+    """Return the model that follows instructions here, if there is to be one."""
+    if brain == NO_BRAIN:
+        return None
+    if brain == GALAXYS_BRAIN:  # its key is the session's token, which changes with the session
+        return Model(Endpoint(url + GALAXY_PATH, name or "default", lambda: shelf.token, galaxy=True))
+    key = os.environ.get(BRAIN_KEY, "")
+    return Model(Endpoint(brain, name, lambda: key))
+
+
+def _agent(identity: Identity, guard: Guard, offered: Offer, shelf: Shelf) -> Agent:
     folder = identity.folder
     rmtree(folder / "scratch", ignore_errors=True)  # what a killed agent left
-    shelf = Shelf(identity.membership.url, folder / "artifacts")
     now = _clock()
     return Agent(
         Parts(

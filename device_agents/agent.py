@@ -21,12 +21,13 @@ from protocol.session import Session
 from protocol.states import DEVICE
 from protocol.vocabulary import VERSION, ByeCode, Failure, Outcome, Profile
 
-from .desk import REPEATABLE, Begin, Chore, Desk, Halt, Keep, Say, cut_off
+from .desk import INSTRUCT, REPEATABLE, Begin, Chore, Desk, Halt, Keep, Say, cut_off
+from .errors import ToolFailed
 from .identity import Identity
 from .outbox import Outbox, OutboxFailed
 from .reconnect import Reconnect
 from .shelf import Shelf
-from .work import Bench, work
+from .work import Bench, Journal, work
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Agent:
         self._parts = parts
         self._now = parts.now
         self._boot = secrets.token_hex(8)
-        cut = [(cut_off(attempt), True) for attempt in parts.outbox.unknown()]
+        cut = [(cut_off(attempt, parts.outbox.steps(attempt)), True) for attempt in parts.outbox.unknown()]
         if cut:
             parts.outbox.keep(cut)
         self._desk = Desk(parts.outbox.reports())
@@ -250,7 +251,7 @@ class Agent:
         attempt = assign.attempt
         if assign.effect not in REPEATABLE:
             try:
-                self._parts.outbox.intend(attempt, self._now())
+                self._parts.outbox.intend(attempt, self._now(), in_steps=assign.tool == INSTRUCT)
             except OutboxFailed as exc:
                 self._do(self._desk.unbegun(attempt, Failure("outbox_failed", str(exc), retryable=True)))
                 self._take_no_more(exc)
@@ -265,9 +266,27 @@ class Agent:
             report = Report(attempt, Outcome.CANCELLED) if call.cancelled() else call.result()
             self._do(self._desk.finished(report))
 
-        call = self._calls[attempt] = self._tasks.create_task(work(assign, self._parts.bench, progress), name=attempt)
+        working = work(assign, self._parts.bench, progress, Journal(self._step_begins, self._step_ended))
+        call = self._calls[attempt] = self._tasks.create_task(working, name=attempt)
         call.add_done_callback(ended)
         self._busy.set()
+
+    def _step_begins(self, attempt: str, step: int, tool: str) -> None:
+        with self._failing_with_the_outbox():
+            self._parts.outbox.begin_step(attempt, step, tool)
+        self._desk.stepped(attempt)
+
+    def _step_ended(self, attempt: str, step: int, outcome: Outcome) -> None:
+        with self._failing_with_the_outbox():
+            self._parts.outbox.end_step(attempt, step, outcome)
+
+    @contextmanager
+    def _failing_with_the_outbox(self) -> Iterator[None]:
+        try:
+            yield
+        except OutboxFailed as exc:
+            self._take_no_more(exc)
+            raise ToolFailed("outbox_failed", str(exc), retryable=True) from exc
 
     def _completed(self, assign: Assign) -> Report | None:
         if assign.effect in REPEATABLE:

@@ -14,12 +14,15 @@ Galaxy has acknowledged it.
 from dataclasses import dataclass
 
 from protocol.messages import Accept, AnyMessage, Assign, Drain, Message, Progress, Reject, Report, Revoke
-from protocol.vocabulary import Effect, Failure, Held, Holding, Outcome
+from protocol.vocabulary import TEXT_CHARS_MAX, Effect, Failure, Held, Holding, Outcome
 
 ACCEPT_AFTER_S = 0.05  # what ends sooner is not announced: its report says it all
 NOTE_CHARS_MAX = 500
 PROGRESS_EVERY_S = 1.0  # of one attempt at most; of what is told in between, the last is said
 REPEATABLE = frozenset({Effect.PURE, Effect.IDEMPOTENT})  # any other call is journalled, and never begun twice
+INSTRUCT = "instruct"  # the tool whose calls go in steps, each of which is journalled as a call is
+
+Steps = tuple[tuple[int, str, str], ...]  # those of an attempt that may not be repeated: number, tool, how it ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +60,22 @@ Chore = Begin | Halt | Keep | Say
 
 @dataclass(slots=True)
 class Job:
-    """An attempt that runs here."""
+    """An attempt that runs here. Of one in steps, nothing has happened before its first step that counts."""
 
     assign: Assign
     began_at: float
     accepted: bool = False
     halting: str = ""
     revoked: bool = False
+    stepped: bool = False  # a step was begun that may not be repeated
     progress: Progress | None = None  # told, and not said yet
     progress_at: float | None = None  # when the last was said
+
+    @property
+    def may_be_repeated(self) -> bool:
+        if self.assign.effect in REPEATABLE:
+            return True
+        return self.assign.tool == INSTRUCT and not self.stepped
 
 
 class Desk:
@@ -98,7 +108,9 @@ class Desk:
         job = self.jobs.pop(report.attempt)
         report = _as_it_counts(report, job)
         self.owed[report.attempt] = report
-        return [Keep(report, job.assign.effect not in REPEATABLE)]
+        # The last note on an instruction says what it took, which a report has no place for.
+        last = [Say(job.progress)] if job.progress and job.assign.tool == INSTRUCT else []
+        return [*last, Keep(report, job.assign.effect not in REPEATABLE)]
 
     def unbegun(self, attempt: str, failure: Failure) -> list[Chore]:
         """Return what to do when a call could not even be begun."""
@@ -113,6 +125,11 @@ class Desk:
         note = note[:NOTE_CHARS_MAX].encode("utf-8", "replace").decode()  # no lone surrogates: they cannot be said
         job.progress = Progress(attempt, note, fraction)
         return [*self._accept(attempt), *_say_progress(job, now)]
+
+    def stepped(self, attempt: str) -> None:
+        """A step of the attempt begins that may not be repeated."""
+        if job := self.jobs.get(attempt):
+            job.stepped = True
 
     def acknowledged(self, attempts: list[str]) -> None:
         """Galaxy has these reports; they are owed no more."""
@@ -210,11 +227,18 @@ def _as_it_counts(report: Report, job: Job) -> Report:
     if job.revoked:
         return report
     failure = Failure("stopped", f"the device stopped it: {job.halting or 'unasked'}", retryable=True)
-    outcome = Outcome.FAILED if job.assign.effect in REPEATABLE else Outcome.UNKNOWN
+    outcome = Outcome.FAILED if job.may_be_repeated else Outcome.UNKNOWN
     return Report(report.attempt, outcome, failure=failure, ran_s=report.ran_s)
 
 
-def cut_off(attempt: str) -> Report:
-    """Return the report of a journalled call that a crash of this agent cut off."""
-    failure = Failure("cut_off", "the agent was killed while the call ran", retryable=False)
+def cut_off(attempt: str, steps: Steps | None = None) -> Report:
+    """Return the report of a journalled call that a crash of this agent cut off.
+
+    One in steps may be begun anew only if none of them was begun that may not be repeated.
+    """
+    if steps == ():
+        failure = Failure("cut_off", "the agent was killed before it did anything that counts", retryable=True)
+        return Report(attempt, Outcome.FAILED, failure=failure)
+    told = "".join(f"; step {step}, {tool}, {outcome or 'was under way'}" for step, tool, outcome in steps or ())
+    failure = Failure("cut_off", f"the agent was killed while the call ran{told}"[:TEXT_CHARS_MAX], retryable=False)
     return Report(attempt, Outcome.UNKNOWN, failure=failure)

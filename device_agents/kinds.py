@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 from protocol.vocabulary import Kind, Profile
 
+from .brain_model import Model
 from .guard import Guard
 from .tools import tools_for
 from .tools.base import Tool, spec_of
+from .tools.instruct import Instruct
 
 
 class Offer(NamedTuple):
@@ -19,9 +21,15 @@ class Offer(NamedTuple):
     profile: Profile
 
 
-def offer(kind: Kind, labels: dict[str, str], slots: int | None, guard: Guard) -> Offer:
-    """Return what a device of this kind offers under its guard; by default it has a slot for each processor."""
-    tools = {name: tool for name, tool in tools_for(kind).items() if guard.allows(name)}
+def offer(kind: Kind, labels: dict[str, str], slots: int | None, guard: Guard, model: Model | None) -> Offer:
+    """Return what a device of this kind offers under its guard; by default it has a slot for each processor.
+
+    One without a model follows no instructions.
+    """
+    every = tools_for(kind)
+    if model is not None:
+        every[Instruct.name] = Instruct(model)
+    tools = {name: tool for name, tool in every.items() if guard.allows(name)}
     found = {"os": platform.system().lower(), "arch": platform.machine().lower()}
     profile = Profile(
         kind=kind,

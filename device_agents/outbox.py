@@ -2,8 +2,10 @@
 
     intend(attempt)          before a call that may not be repeated: on disk when it returns
     keep(reports)            on disk when it returns; from then on a report survives this process
+    begin_step, end_step     the same for a step of an attempt that runs tools of its own
     forget(attempts)         Galaxy has them
     unknown()                calls that were begun and never completed: a crash cut them off
+    steps(attempt)           how far such a one had come, if it was one that goes in steps
     completed(attempt)       the report of a journalled call that was completed, also after Galaxy has acknowledged it
 
 Each raises OutboxFailed when the file cannot be read or written; what was there before is still there then.
@@ -17,14 +19,21 @@ from pathlib import Path
 import msgspec
 
 from protocol.messages import Report
+from protocol.vocabulary import Outcome
+
+from .desk import Steps
 
 JOURNAL_KEPT_S = 7 * 24 * 3600.0
 PRUNE_EVERY_S = 3600.0
 FORGET_BATCH = 256  # acknowledged reports that may stay on disk until something else is written
 
+_INTENT = "INSERT OR IGNORE INTO journal VALUES (?, ?, NULL)"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS reports (attempt TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS journal (attempt TEXT PRIMARY KEY, at REAL NOT NULL, report BLOB) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS steps (
+    attempt TEXT, step INTEGER, tool TEXT NOT NULL, outcome TEXT NOT NULL, PRIMARY KEY (attempt, step)
+) WITHOUT ROWID;
 """
 
 _encoder = msgspec.json.Encoder()
@@ -60,13 +69,34 @@ class Outbox:
             rows = self._db.execute("SELECT attempt, body FROM reports").fetchall()
             return [_decoder.decode(body) for attempt, body in rows if attempt not in gone]
 
-    def intend(self, attempt: str, now: float) -> None:
-        """Write down that a call is about to begin that may not be repeated. It survives a power cut."""
+    def intend(self, attempt: str, now: float, *, in_steps: bool = False) -> None:
+        """Write down that a call is about to begin that may not be repeated. It survives a power cut.
+
+        Of one in steps nothing has happened before `begin_step`.
+        """
         with self._told():
             if now >= self._prune_at:
                 self._prune(now)
+        if in_steps:
+            with self._written(survives_power_cut=True):
+                self._db.execute(_INTENT, (attempt, now))
+                self._db.execute("INSERT OR IGNORE INTO steps VALUES (?, 0, '', '')", (attempt,))
+            return
+        with self._told():
             self._db.execute("PRAGMA synchronous=FULL")
-            self._db.execute("INSERT OR IGNORE INTO journal VALUES (?, ?, NULL)", (attempt, now))
+            self._db.execute(_INTENT, (attempt, now))
+
+    def begin_step(self, attempt: str, step: int, tool: str) -> None:
+        """Write down that a step is about to begin that may not be repeated. It survives a power cut."""
+        with self._told():
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("INSERT INTO steps VALUES (?, ?, ?, '')", (attempt, step, tool))
+
+    def end_step(self, attempt: str, step: int, outcome: Outcome) -> None:
+        """Write down how a step ended. It survives a power cut."""
+        with self._told():
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("UPDATE steps SET outcome = ? WHERE attempt = ? AND step = ?", (outcome, attempt, step))
 
     def keep(self, reports: Sequence[tuple[Report, bool]]) -> None:
         """Write reports down; the flag says that the call was journalled, which makes the write survive a power cut."""
@@ -76,6 +106,7 @@ class Outbox:
             self._db.executemany("INSERT OR REPLACE INTO reports VALUES (?, ?)", rows)
             if journalled:
                 self._db.executemany("UPDATE journal SET report = ? WHERE attempt = ?", journalled)
+                self._db.executemany("DELETE FROM steps WHERE attempt = ?", [(attempt,) for _, attempt in journalled])
 
     def forget(self, attempts: Iterable[str]) -> None:
         """Drop reports that Galaxy has; on disk that may come a little later, saying one twice does no harm."""
@@ -93,6 +124,13 @@ class Outbox:
         """Return the attempts whose effect may or may not have happened."""
         with self._told():
             return [a for (a,) in self._db.execute("SELECT attempt FROM journal WHERE report IS NULL")]
+
+    def steps(self, attempt: str) -> Steps | None:
+        """Return the steps that were begun and may not be repeated, or None for a call that does not go in steps."""
+        query = "SELECT step, tool, outcome FROM steps WHERE attempt = ? ORDER BY step"
+        with self._told():
+            found = [(step, tool, outcome) for step, tool, outcome in self._db.execute(query, (attempt,))]
+        return tuple(found[1:]) if found else None
 
     def completed(self, attempt: str) -> Report | None:
         """Return how a journalled attempt ended, if it did."""

@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -20,7 +20,7 @@ from protocol.messages import Assign, Report
 from protocol.vocabulary import RESULT_INLINE_BYTES_MAX, Outcome
 
 from .arguments import with_artifacts
-from .desk import REPEATABLE
+from .desk import INSTRUCT, REPEATABLE
 from .errors import ToolFailed
 from .guard import Guard
 from .tools.base import ArtifactShelf, Context, Tool
@@ -43,6 +43,17 @@ class Bench:
     shelf: ArtifactShelf
 
 
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Where the steps of attempts are written down, before they begin and after they have ended.
+
+    Both raise ToolFailed when that cannot be done.
+    """
+
+    begins: Callable[[str, int, str], None]
+    ended: Callable[[str, int, Outcome], None]
+
+
 @dataclass(slots=True)
 class Call:
     """A call under way. From the moment on that it is `begun`, its effect may happen."""
@@ -53,21 +64,73 @@ class Call:
     begun: bool = False
 
 
-async def work(assign: Assign, bench: Bench, progress: Callable[[str, float | None], None]) -> Report:
+class StepsOf:
+    """The steps of one attempt: calls that its tool makes, as if Galaxy had assigned them one by one.
+
+    What a step may do is what its tool says; but where the attempt may be repeated as a whole, so may its steps.
+    """
+
+    def __init__(self, assign: Assign, bench: Bench, journal: Journal) -> None:
+        self.begun = False  # one that may not be repeated
+        self.unsure: set[int] = set()  # those of which nobody knows whether they had their effect
+        self._assign = assign
+        self._bench = bench
+        self._scratch = bench.scratch / _folder_of(assign.attempt)
+        self._journal = journal
+
+    def tools(self) -> Mapping[str, Tool]:
+        return {name: tool for name, tool in self._bench.tools.items() if self._bench.guard.allows(name)}
+
+    async def run(self, step: int, tool: str, arguments: Raw, progress: Callable[[str, float | None], None]) -> Report:
+        effect = self._assign.effect if self._assign.effect in REPEATABLE else self._bench.tools[tool].effect
+        assign = Assign(f"{self._assign.attempt}/{step}", tool, arguments, effect, run_s=0.0)
+        if effect in REPEATABLE:
+            return await self._ran(assign, step, progress)
+        self._journal.begins(self._assign.attempt, step, tool)
+        self.begun = True
+        self.unsure.add(step)
+        report = await self._ran(assign, step, progress)
+        self._journal.ended(self._assign.attempt, step, report.outcome)
+        if report.outcome is not Outcome.UNKNOWN:
+            self.unsure.discard(step)
+        return report
+
+    async def _ran(self, assign: Assign, step: int, progress: Callable[[str, float | None], None]) -> Report:
+        bench, scratch = self._bench, self._scratch / f"step-{step}"  # which goes with the attempt's
+        return await _tried(Call(assign, bench, Context(assign.attempt, bench.guard, scratch, bench.shelf, progress)))
+
+
+async def work(assign: Assign, bench: Bench, progress: Callable[[str, float | None], None], journal: Journal) -> Report:
     """Return the report of the call. Cancelled, it stops the call and reports that: the caller asked for it."""
     scratch = bench.scratch / _folder_of(assign.attempt)
-    report = await _ended(Call(assign, bench, Context(assign.attempt, bench.guard, scratch, bench.shelf, progress)))
+    steps = StepsOf(assign, bench, journal)
+    call = Call(assign, bench, Context(assign.attempt, bench.guard, scratch, bench.shelf, progress, steps))
+    began = perf_counter()
+    try:
+        report = await _tried(call)
+    except asyncio.CancelledError:
+        report = Report(assign.attempt, Outcome.CANCELLED, ran_s=_since(began))
+    if assign.tool == INSTRUCT and report.outcome in (Outcome.FAILED, Outcome.UNKNOWN):
+        report = _as_its_steps_say(report, steps)
     if scratch.exists():
         await _removed(scratch)
     return report
 
 
-async def _ended(call: Call) -> Report:
+def _as_its_steps_say(report: Report, steps: StepsOf) -> Report:
+    """Return how an instruction failed: anew it may be begun only where none of its steps has counted."""
+    outcome = Outcome.UNKNOWN if steps.unsure else Outcome.FAILED
+    failure = report.failure
+    if steps.begun and failure is not None:
+        failure = msgspec.structs.replace(failure, retryable=False)
+    return msgspec.structs.replace(report, outcome=outcome, failure=failure)
+
+
+async def _tried(call: Call) -> Report:
+    """Return the report of the call, unless it is cancelled."""
     attempt, began = call.assign.attempt, perf_counter()
     try:
         result = await _run(call)
-    except asyncio.CancelledError:
-        return Report(attempt, Outcome.CANCELLED, ran_s=_since(began))
     except ToolFailed as exc:
         failure, cut_off = exc.failure, exc.failure.code in CUT_OFF
     except Exception as exc:  # a tool's bug is the call's failure, never the agent's end
@@ -115,8 +178,7 @@ async def _watched(assign: Assign, tool: Tool, arguments: Any, context: Context)
                     idle.reschedule(loop.time() + assign.idle_s)
                 context.progress(note, fraction)
 
-            alive_context = Context(context.attempt, context.guard, context.scratch, context.shelf, alive)
-            return await tool.run(arguments, alive_context)
+            return await tool.run(arguments, replace(context, progress=alive))
     except TimeoutError:
         if not idle.expired():
             raise

@@ -6,6 +6,7 @@ from .base import Tool
 from .files import FileDelete, FileRead, FileStat, FileWrite
 from .folders import FileList
 from .http import HttpRequest
+from .network import NetPort
 from .search import FileSearch
 from .shell import ShellRun
 from .system import ProcessList, SystemEcho, SystemOverview
@@ -22,6 +23,7 @@ def tools_for(kind: Kind) -> dict[str, Tool]:
         FileStat(),
         FileDelete(),
         HttpRequest(),
+        NetPort(),
         SystemOverview(),
         ProcessList(),
         SystemEcho(),

@@ -1,6 +1,6 @@
 """What a tool is: typed arguments, a typed result, an effect class, and a `run` that leaves nothing behind."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol
@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Protocol
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from protocol.messages import Report
 from protocol.vocabulary import Effect, ToolSpec
 
 from ..errors import ToolFailed as ToolFailed  # tools raise it
@@ -32,6 +33,16 @@ class ArtifactShelf(Protocol):
         """Return a local, verified, read-only copy; raise ToolFailed."""
 
 
+class Steps(Protocol):
+    """How a tool calls other tools of its device, as steps of its own attempt."""
+
+    def tools(self) -> Mapping[str, "Tool"]:
+        """Return those that the guard allows, by name."""
+
+    async def run(self, step: int, tool: str, arguments: Raw, progress: Callable[[str, float | None], None]) -> Report:
+        """Return how the call went; raise ToolFailed when the attempt must end because it cannot be written down."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a tool may use besides its arguments."""
@@ -41,6 +52,7 @@ class Context:
     scratch: Path  # a folder of this attempt's own: whoever needs it makes it, and it is removed when the attempt ends
     shelf: ArtifactShelf
     progress: Callable[[str, float | None], None]  # a note for people, and a fraction of 1 if known
+    steps: Steps | None = None  # where there is an agent to run them
 
 
 class Tool(Protocol):
@@ -54,9 +66,9 @@ class Tool(Protocol):
     effect: ClassVar[Effect]
     limits: ClassVar[dict[str, int | float]]
     Arguments: ClassVar[type[Struct]]
-    Result: ClassVar[type[Struct]]
+    Result: ClassVar[Any]  # a Struct; or Any, where it is what the call asks for
 
-    async def run(self, arguments: Any, context: Context) -> Struct:
+    async def run(self, arguments: Any, context: Context) -> Any:
         """Do it."""
 
 

@@ -52,6 +52,24 @@ async def resolved(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
+async def allowed_addresses(resolve: Resolve, guard: Guard, host: str, port: int) -> list[str]:
+    """Return the addresses to try, each of which the guard has seen; raise ToolFailed: host_not_found, denied."""
+    try:
+        addresses = await resolve(host, port)
+    except (OSError, UnicodeError) as exc:
+        raise ToolFailed("host_not_found", f"{host}: {exc}", retryable=True) from exc
+    allowed, refused = [], ToolFailed("host_not_found", f"{host} has no address", retryable=True)
+    for address in addresses:
+        try:
+            guard.check_address(host, address)
+            allowed.append(address)
+        except ToolFailed as exc:
+            refused = exc
+    if not allowed:
+        raise refused
+    return allowed[:_ADDRESSES_MAX]
+
+
 class RequestArguments(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is asked. At most one of `text` and `json`."""
 
@@ -171,7 +189,7 @@ class Exchange:
         """Return the response, its body still to be read."""
         _, host, port = asked.origin
         self.guard.check_origin(host, port)
-        for address in (await self._allowed_addresses(host, port))[:_ADDRESSES_MAX]:
+        for address in await allowed_addresses(self.resolve, self.guard, host, port):
             request = self.client.build_request(
                 asked.method,
                 asked.url.copy_with(host=address),
@@ -184,22 +202,6 @@ class Exchange:
             except httpx2.ConnectError as exc:
                 reason = str(exc)
         raise ToolFailed("connect_failed", f"{host} port {port}: {reason}", retryable=True)
-
-    async def _allowed_addresses(self, host: str, port: int) -> list[str]:
-        try:
-            addresses = await self.resolve(host, port)
-        except (OSError, UnicodeError) as exc:
-            raise ToolFailed("host_not_found", f"{host}: {exc}", retryable=True) from exc
-        allowed, refused = [], ToolFailed("host_not_found", f"{host} has no address", retryable=True)
-        for address in addresses:
-            try:
-                self.guard.check_address(host, address)
-                allowed.append(address)
-            except ToolFailed as exc:
-                refused = exc
-        if not allowed:
-            raise refused
-        return allowed
 
 
 def _asked(arguments: RequestArguments) -> Asked:

@@ -63,7 +63,7 @@ def test_the_help_names_the_commands_and_their_options():
     for result, words in (
         (top, ["join", "run"]),
         (joining, ["url", "token", "--name", "--state", "GALAXY_AGENT_STATE"]),
-        (running, ["--kind", "--label", "--slots", "--state", "--log-level", "key=value"]),
+        (running, ["--kind", "--label", "--slots", "--state", "--log-level", "--brain", "--brain-model", "key=value"]),
     ):
         assert [word for word in words if word not in result.stdout] == [], result.stdout
 
@@ -142,6 +142,20 @@ def test_a_policy_that_cannot_be_followed_keeps_the_agent_from_starting(folder, 
     code, words = the_end(run(folder))
 
     assert (code, str(folder / "guard.toml") in words) == (REFUSED, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--brain", "on"], "write galaxy, off, or an http or https URL"),
+        (["--brain", "ws://127.0.0.1/v1"], "write galaxy, off, or an http or https URL"),
+        (["--brain", "http://127.0.0.1/v1"], "needs --brain-model NAME"),
+    ],
+)
+def test_a_brain_that_cannot_be_asked_is_refused(folder, words, told):
+    code, said = the_end(run(folder, *words))
+
+    assert (code, told in said) == (REFUSED, True)
 
 
 def test_a_second_agent_on_one_folder_is_refused(folder):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from device_agents.desk import ACCEPT_AFTER_S, Begin, Desk, Halt, Keep, Say, cut_off
+from device_agents.desk import ACCEPT_AFTER_S, INSTRUCT, Begin, Desk, Halt, Keep, Say, cut_off
 from protocol.messages import Accept, Drain, Progress, Reject, Report, Revoke
 from protocol.vocabulary import Effect, Failure, Held, Holding, Outcome
 
@@ -278,3 +278,32 @@ def test_a_call_that_a_crash_cut_off_is_unknown_and_not_retryable():
     report = cut_off(A)
 
     assert (report.outcome, report.failure.code, report.failure.retryable) == (Outcome.UNKNOWN, "cut_off", False)
+
+
+def test_an_instruction_that_a_crash_cut_off_may_be_begun_anew_unless_a_step_has_counted():
+    before, after = cut_off(A, ()), cut_off(A, ((1, "shell.run", "succeeded"), (3, "http.request", "")))
+
+    assert (before.outcome, before.failure.retryable) == (Outcome.FAILED, True)
+    assert (after.outcome, after.failure.retryable) == (Outcome.UNKNOWN, False)
+    assert "; step 1, shell.run, succeeded; step 3, http.request, was under way" in after.failure.message
+
+
+@pytest.mark.parametrize(("stepped", "outcome"), [(False, Outcome.FAILED), (True, Outcome.UNKNOWN)])
+def test_an_instruction_that_the_device_stops_is_unknown_only_after_a_step_that_counts(stepped, outcome):
+    this = desk(assign(A, ONCE, INSTRUCT))
+    if stepped:
+        this.stepped(A)
+    this.stop_all("the agent stops")
+
+    [keep] = this.finished(cancelled(A))
+    assert (keep.report.outcome, keep.report.failure.code, keep.journalled) == (outcome, "stopped", True)
+
+
+def test_the_last_note_on_an_instruction_is_said_before_its_report():
+    this = desk(assign(A, ONCE, INSTRUCT), assign(B, ONCE))
+    for attempt in (A, B):
+        this.progressed(attempt, "thinking", None, 0.0)
+        this.progressed(attempt, "1 steps, 20 tokens", None, 0.1)
+
+    assert this.finished(succeeded(A)) == [Say(Progress(A, "1 steps, 20 tokens")), Keep(succeeded(A), journalled=True)]
+    assert this.finished(succeeded(B)) == [Keep(succeeded(B), journalled=True)]

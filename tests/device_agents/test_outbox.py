@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from device_agents.outbox import FORGET_BATCH, JOURNAL_KEPT_S, PRUNE_EVERY_S, Outbox, OutboxFailed
+from protocol.vocabulary import Outcome
 
 from .helpers import full_disk, succeeded
 
@@ -264,3 +265,68 @@ def test_a_damaged_report_is_told_and_not_dropped(path):
 def test_a_folder_where_nothing_can_be_made_is_told(tmp_path):
     with pytest.raises(OutboxFailed, match="unable to open"):
         Outbox(tmp_path / "missing" / "outbox.db", now=0.0)
+
+
+# Attempts that go in steps.
+
+
+def test_steps_are_there_with_how_they_ended_until_their_attempt_is_kept(path):
+    with opened(path) as outbox:
+        outbox.intend(A, 0.0, in_steps=True)
+        outbox.intend(B, 0.0)
+        assert (outbox.unknown(), outbox.steps(A), outbox.steps(B)) == ([A, B], (), None)
+        outbox.begin_step(A, 1, "shell.run")
+        outbox.end_step(A, 1, Outcome.SUCCEEDED)
+        outbox.begin_step(A, 4, "http.request")
+
+    with opened(path) as outbox:
+        assert outbox.steps(A) == ((1, "shell.run", "succeeded"), (4, "http.request", ""))
+        outbox.keep([(succeeded(A), True)])
+        assert (outbox.steps(A), outbox.completed(A), outbox.unknown()) == (None, succeeded(A), [B])
+
+
+def test_a_step_is_begun_only_once_whatever_happens(path):
+    with opened(path) as outbox:
+        outbox.intend(A, 0.0, in_steps=True)
+        outbox.begin_step(A, 1, "shell.run")
+        with pytest.raises(OutboxFailed):
+            outbox.begin_step(A, 1, "shell.run")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda outbox: outbox.intend(A, 0.0, in_steps=True),
+        lambda outbox: outbox.begin_step(A, 1, "shell.run"),
+        lambda outbox: outbox.end_step(A, 1, Outcome.SUCCEEDED),
+    ],
+)
+def test_what_is_written_about_steps_survives_a_power_cut(path, write):
+    with opened(path) as outbox:
+        statements: list[str] = []
+        outbox._db.set_trace_callback(statements.append)
+        write(outbox)
+
+        assert statements[0] == "PRAGMA synchronous=FULL"
+
+
+def test_an_agent_that_is_killed_within_a_step_leaves_it_without_an_end(path):
+    script = f"""
+outbox.intend({A!r}, 0.0, in_steps=True)
+outbox.begin_step({A!r}, 1, "shell.run")
+say("begun")
+time.sleep(60)
+"""
+    killed_after(path, "begun", script)
+
+    with opened(path) as outbox:
+        assert (outbox.unknown(), outbox.steps(A)) == ([A], ((1, "shell.run", ""),))
+
+
+def test_an_outbox_of_an_older_agent_learns_about_steps(path):
+    with opened(path) as outbox:
+        outbox._db.execute("DROP TABLE steps")
+        outbox.intend(A, 0.0)
+
+    with opened(path) as outbox:
+        assert (outbox.unknown(), outbox.steps(A)) == ([A], None)

@@ -14,11 +14,11 @@ from device_agents.errors import ToolFailed
 from device_agents.guard import Policy
 from device_agents.tools.base import ArtifactRef
 from device_agents.tools.system import SystemEcho
-from device_agents.work import Bench, work
+from device_agents.work import Bench
 from protocol.messages import Report
 from protocol.vocabulary import RESULT_INLINE_BYTES_MAX, TEXT_CHARS_MAX, Effect, Failure, Outcome
 
-from .helpers import IDEMPOTENT, INTERACTIVE, ONCE, PURE, Gate, ToolOf, Words, assign, bench_of, running, turns
+from .helpers import IDEMPOTENT, INTERACTIVE, ONCE, PURE, Gate, ToolOf, Words, assign, bench_of, running, turns, worked
 
 ATTEMPT = "c/star#1"
 
@@ -29,7 +29,7 @@ def quiet(note: str, fraction: float | None) -> None:
 
 def report_of(bench: Bench, **more: Any) -> Report:
     """Return the report of a call, without how long it ran."""
-    return without_time(asyncio.run(work(assign(**more), bench, quiet)))
+    return without_time(asyncio.run(worked(assign(**more), bench, quiet)))
 
 
 def without_time(report: Report) -> Report:
@@ -109,7 +109,7 @@ def test_arguments_that_are_nested_beyond_reason_do_not_leave_an_effect_unknown(
     deep = assign(effect=ONCE)
     deep = msgspec.structs.replace(deep, arguments=msgspec.Raw(b'{"text":' + b"[" * 100_000 + b"]" * 100_000 + b"}"))
 
-    report = asyncio.run(work(deep, bench_of(tmp_path, ToolOf(echo)), quiet))
+    report = asyncio.run(worked(deep, bench_of(tmp_path, ToolOf(echo)), quiet))
 
     assert (report.outcome, report.failure.code) == (Outcome.FAILED, "tool_crashed")
 
@@ -159,7 +159,7 @@ def test_signs_of_progress_keep_a_call_alive_and_reach_whoever_listens(tmp_path)
     def listen(note: str, fraction: float | None) -> None:
         heard.append(note)
 
-    report = asyncio.run(work(assign(idle_s=0.15), bench_of(tmp_path, ToolOf(slow)), listen))
+    report = asyncio.run(worked(assign(idle_s=0.15), bench_of(tmp_path, ToolOf(slow)), listen))
 
     assert (report.outcome, set(heard)) == (Outcome.SUCCEEDED, {"still here"})
 
@@ -320,7 +320,7 @@ def test_attempts_with_like_names_have_folders_of_their_own(tmp_path):
 @pytest.mark.asyncio
 async def test_a_halted_call_says_that_it_was_cancelled(tmp_path):
     bench = bench_of(tmp_path, ToolOf(litter))
-    async with running(work(assign(arguments={"text": "hang"}), bench, quiet)) as [call]:
+    async with running(worked(assign(arguments={"text": "hang"}), bench, quiet)) as [call]:
         while not bench.scratch.exists():
             await turns(1)
 
@@ -333,7 +333,7 @@ async def test_a_halted_call_says_that_it_was_cancelled(tmp_path):
 @pytest.mark.asyncio
 async def test_a_call_that_is_halted_before_its_first_step_never_reaches_the_tool(tmp_path):
     gate = Gate()
-    async with running(work(assign(), bench_of(tmp_path, ToolOf(gate)), quiet)) as [call]:
+    async with running(worked(assign(), bench_of(tmp_path, ToolOf(gate)), quiet)) as [call]:
         with pytest.raises(asyncio.CancelledError):
             await halted(call)
 
@@ -353,7 +353,7 @@ async def test_a_halt_that_comes_while_a_call_tidies_up_does_not_undo_its_succes
         return words
 
     bench = bench_of(tmp_path, ToolOf(make_a_mess))
-    async with running(work(assign(effect=ONCE), bench, quiet)) as [call]:
+    async with running(worked(assign(effect=ONCE), bench, quiet)) as [call]:
         await tidying.wait()
         call.cancel()
         await turns(1)
@@ -367,7 +367,7 @@ async def test_a_halt_that_comes_while_a_call_tidies_up_does_not_undo_its_succes
 @pytest.mark.asyncio
 async def test_a_halt_beats_a_timeout_that_falls_due_at_the_same_time(tmp_path):
     gate = Gate()
-    async with running(work(assign(run_s=0.01, effect=ONCE), bench_of(tmp_path, ToolOf(gate)), quiet)) as [call]:
+    async with running(worked(assign(run_s=0.01, effect=ONCE), bench_of(tmp_path, ToolOf(gate)), quiet)) as [call]:
         await gate.began.wait()
         over = time.monotonic() + 0.02
         while time.monotonic() < over:
@@ -392,7 +392,7 @@ async def test_a_call_whose_time_is_over_before_it_was_begun_had_no_effect(tmp_p
     waiting = Bench({"test.tool": ToolOf(gate)}, bench.guard, bench.scratch, EmptyShelf())  # type: ignore[arg-type]
     reference = {"text": {"$artifact": "0" * 64, "bytes": 1}}
 
-    report = await work(assign(arguments=reference, effect=ONCE, run_s=0.01), waiting, quiet)
+    report = await worked(assign(arguments=reference, effect=ONCE, run_s=0.01), waiting, quiet)
 
     assert without_time(report) == failed("timeout", "not done within 0.01 s", retryable=True)
     assert gate.begun == []

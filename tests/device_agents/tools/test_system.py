@@ -68,6 +68,7 @@ EFFECTS = {
     "file.stat": Effect.PURE,
     "file.delete": Effect.IDEMPOTENT,
     "http.request": Effect.ONCE,
+    "net.port": Effect.PURE,
     "system.info": Effect.PURE,
     "process.list": Effect.PURE,
     "system.echo": Effect.PURE,
@@ -89,5 +90,6 @@ def test_what_a_tool_tells_galaxy_is_whole_and_fits(name: str):
 def test_an_argument_that_a_tool_does_not_know_is_refused(name: str):
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(
-            {"colour": 1, "value": 1, "path": "x", "pattern": "x", "url": "x"}, tools_for(Kind.EDGE)[name].Arguments
+            {"colour": 1, "value": 1, "path": "x", "pattern": "x", "url": "x", "host": "x", "port": 1},
+            tools_for(Kind.EDGE)[name].Arguments,
         )
