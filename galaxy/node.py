@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import random
 import secrets
 import signal
 import socket
@@ -14,12 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvicorn
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from protocol.link import SOCKET_BYTES_MAX
 
 from . import access
+from .api.agent_model import AgentLlm
 from .api.app import build
 from .api.gate import Rules
 from .api.parts import Parts
@@ -29,6 +31,10 @@ from .core.orchestrator import Orchestrator
 from .gateway import Gateway
 from .journal import constellation_of, fleet_of
 from .metrics import Metrics
+from .planner.consult import LLM, OUTLINE, Consultations
+from .planner.contract import Planner
+from .planner.outline import Outline
+from .planner.prices import Price
 from .runner import Runner
 from .store import Durability, open_store
 from .store.contract import Store
@@ -57,6 +63,10 @@ class Settings(BaseSettings):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     heartbeat_s: float = Field(default=5.0, gt=0, le=300)
+    llm_url: str = ""  # of an OpenAI-compatible endpoint, /v1 included; without it there is no planner `llm`
+    llm_key: SecretStr = SecretStr("")
+    llm_model: str = ""
+    llm_prices: dict[str, dict[str, float]] = {}  # model -> in_per_million, out_per_million
 
 
 class Unfit(Exception):
@@ -73,6 +83,8 @@ class Server(uvicorn.Server):
 
 def require_fit(settings: Settings) -> None:
     """Raise Unfit for settings that would put the node at risk."""
+    if settings.llm_url and not settings.llm_model:
+        raise Unfit("GALAXY_LLM_URL names an endpoint, so GALAXY_LLM_MODEL must name a model there")
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise Unfit("a TLS certificate and its key go together: give both --tls-certificate and --tls-key")
     exposed = not access.is_loopback(settings.host) and settings.tls_certificate is None
@@ -136,7 +148,43 @@ async def _assembled(settings: Settings, folder: Path, store: Store) -> tuple[Pa
     runner = Runner(core, store, now, metrics, recorded.seqs, recorded.snapshots_at)
     gateway = Gateway(runner, galaxy_id, now, metrics, heartbeat_s=settings.heartbeat_s)
     parts = Parts(runner, store, gateway, Artifacts(folder / "artifacts", store), metrics, galaxy_id, now)
+    parts.planners, parts.llm = _planners(settings), _lent_model(settings)
     return parts, token_digest, new_token
+
+
+def _planners(settings: Settings) -> dict[str, Planner]:
+    planners: dict[str, Planner] = {OUTLINE: Outline()}
+    if settings.llm_url:
+        # Only where it is wanted: the client of the provider takes more time to import than all else together.
+        from .planner.llm import Llm
+        from .planner.provider import LlmSettings
+
+        llm = LlmSettings.model_validate(
+            {
+                "base_url": settings.llm_url,
+                "key": settings.llm_key,
+                "model": settings.llm_model,
+                "prices": settings.llm_prices,
+            }
+        )
+        planners[LLM] = Llm(llm, random.Random())
+    return planners
+
+
+def _lent_model(settings: Settings) -> AgentLlm | None:
+    """Return the model that devices may use through the node for instructions."""
+    if not settings.llm_url:
+        return None
+    price = settings.llm_prices.get(settings.llm_model)
+    try:
+        return AgentLlm(
+            settings.llm_url,
+            settings.llm_model,
+            settings.llm_key.get_secret_value(),
+            Price(**price) if price else None,
+        )
+    except (ValueError, TypeError) as exc:
+        raise Unfit(f"look at GALAXY_LLM_URL, GALAXY_LLM_KEY and GALAXY_LLM_PRICES: {exc}") from None
 
 
 @dataclass(slots=True)
@@ -206,10 +254,12 @@ async def _run(
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(parts.runner.run(), name="runner")
         lag = tasks.create_task(_measure_lag(parts.metrics), name="lag")
+        asking = tasks.create_task(Consultations(parts.runner, parts.planners, parts.now).run(), name="planners")
         await parts.runner.tell(NodeStarted(at=parts.now()))
         await parts.store.forget_answered(parts.now() - ANSWERS_KEPT_S)
         ready(f"{scheme}://{shown}:{port}")
         await server.serve(sockets=[listener])
+        asking.cancel()
         await parts.runner.durable()
         running.cancel()
         lag.cancel()

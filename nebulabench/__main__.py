@@ -2,11 +2,13 @@
 
 import json
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from .cut import cut as cut_measured
 from .dispatch import measured
+from .edits import edits as edits_measured
 from .graphs import Shape
 from .soak import soaked
 
@@ -28,12 +30,26 @@ def dispatch(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
     """Measure how fast stars go through a node and real agents."""
-    found = measured(graph, stars, devices, durability, database=database)
-    if as_json:
-        typer.echo(json.dumps(found, indent=2))
-        return
-    for name, value in found.items():
-        typer.echo(f"{name:>20}  {value}")
+    _show(measured(graph, stars, devices, durability, database=database), as_json=as_json)
+
+
+@app.command()
+def edits(
+    stars: Annotated[int, typer.Option(min=200, max=100_000)] = 1_000,
+    rounds: Annotated[int, typer.Option(min=10, max=10_000)] = 200,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+) -> None:
+    """Measure what it costs to check, rebase and apply an edit of twenty operations."""
+    _show(edits_measured(stars, rounds), as_json=as_json)
+
+
+@app.command()
+def cut(
+    think_s: Annotated[float, typer.Option(help="How long the planner takes", min=0.1, max=30)] = 2.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+) -> None:
+    """Measure what a question to a slow planner costs a branch that it is not about."""
+    _show(cut_measured(think_s), as_json=as_json)
 
 
 @app.command()
@@ -57,6 +73,14 @@ def soak(
         if time.monotonic() >= until:
             return
         seed += 1
+
+
+def _show(found: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for name, value in found.items():
+        typer.echo(f"{name:>20}  {value}")
 
 
 def main() -> None:

@@ -54,14 +54,17 @@ CALLS: dict[str, Exceptions] = {
         "device_agents/agent.py": "the back-off before dialling again, the desk's clock, and the wait for a last word",
         "device_agents/shelf.py": "the pauses before a broken transfer goes on",
         "galaxy/cli/local.py": "looks whether processes are there; they tell nobody",
+        "galaxy/cli/second_act.py": "plays a planner that takes its time",
         "galaxy/node.py": "measures the loop's lag",
         "galaxy/runner.py": "the schedule by which a store in trouble is tried again",
+        "nebulabench/cut.py": "plays a planner that takes its time",
         "nebulabench/dispatch.py": "looks whether a run has ended, seldom, so as not to disturb it",
         "nebulabench/soak.py": "the moments between two kills are what is under test",
     },
     "create_task": {
         "device_agents/agent.py": "the agent's one group: the dialling, the clock, and a task for each call",
         "galaxy/node.py": "the node's one group: the runner beside the server",
+        "galaxy/planner/consult.py": "the group of all questions: a task for each, to be cancelled by itself",
         "galaxy/runner.py": "the two halves of the loop",
         "tests/*": "each in a group of its test, beside what is tested",
         "device_agents/tools/program.py": "the group of one program: its two outputs are read side by side",
@@ -71,7 +74,10 @@ CALLS: dict[str, Exceptions] = {
     "gather": {"tests/protocol/test_link.py": "the two directions of a wire that freezes"},
     "to_thread": {"galaxy/artifacts.py": "bytes to the disk, and their hash"},
 }
-CATCH_ALLS: Exceptions = {"device_agents/work.py": "a tool's bug is its call's failure, never the agent's end"}
+CATCH_ALLS: Exceptions = {
+    "device_agents/work.py": "a tool's bug is its call's failure, never the agent's end",
+    "galaxy/planner/consult.py": "a planner's bug closes its question, never the node",
+}
 MACHINE_PATHS: Exceptions = {}
 UNUSED_NAMES: Exceptions = {  # `path::name`, for what is called by its spelling or its place and not by our code
     "galaxy/store/migrations/versions/*": "Alembic looks for these names",

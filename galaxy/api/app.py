@@ -7,11 +7,24 @@ from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from starlette.middleware import Middleware
 
-from . import artifacts, constellations, devices, errors, events, health, stars, wire
+from . import (
+    agent_llm,
+    approvals,
+    artifacts,
+    constellations,
+    consults,
+    devices,
+    errors,
+    events,
+    health,
+    revisions,
+    stars,
+    wire,
+)
 from .gate import Gate, Rules
 from .idempotency import Replayed
 from .parts import Parts, answer
-from .schemas import ProblemOut
+from .shown import ProblemOut
 
 VERSION = "1"
 
@@ -29,7 +42,19 @@ def build(parts: Parts, rules: Rules) -> FastAPI:
     app.state.parts = parts
     errors.install(app)
     app.add_exception_handler(Replayed, _replayed)
-    for resource in (constellations, stars, events, devices, artifacts, health):
+    resources = (
+        constellations,
+        stars,
+        approvals,
+        consults,
+        revisions,
+        events,
+        devices,
+        artifacts,
+        agent_llm,
+        health,
+    )
+    for resource in resources:
         app.include_router(resource.router)
     app.router.routes.append(wire.route(parts.gateway))
     app.openapi = partial(_described, app)  # type: ignore[method-assign]

@@ -8,7 +8,7 @@ from fastapi.responses import FileResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from . import schemas
+from . import shown
 from .errors import MEDIA_TYPE, Problem, problems
 from .parts import Node, answer
 
@@ -70,8 +70,8 @@ async def get_artifact(node: Node, sha256: Sha256) -> Response:
 @router.put(
     "/{sha256}",
     status_code=201,
-    response_model=schemas.ArtifactOut,
-    responses={202: {"model": schemas.ArtifactOut}, **problems(400, 401, 403, 409, 413, 422, 503)},
+    response_model=shown.ArtifactOut,
+    responses={202: {"model": shown.ArtifactOut}, **problems(400, 401, 403, 409, 413, 422, 503)},
     openapi_extra={"requestBody": {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}},
 )
 async def put(

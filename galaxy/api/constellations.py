@@ -21,14 +21,17 @@ from ..core.events import (
     ConstellationResumed,
     ConstellationSubmitted,
 )
+from ..core.goal import REPAIR, Planning
 from ..core.star import Line, Star
 from ..core.states import ConstellationState
+from ..planner.consult import EXTERNAL
 from ..views import analysis, pictures
-from . import schemas
+from . import schemas, shown, words
+from .dry_run import dry_run
 from .errors import READING, WRITING, Problem
 from .idempotency import OnceOnly, Replayed
 from .parts import Node, Parts, answer
-from .translate import line_of, operation_of, star_of
+from .translate import goal_of, grant_of, line_of, operation_of, planning_of, star_of
 
 router = APIRouter(prefix="/v1/constellations", tags=["constellations"], responses=READING)
 
@@ -42,23 +45,31 @@ REVISION = re.compile(r"[0-9]{1,18}")
 @router.post(
     "",
     status_code=201,
-    response_model=schemas.SubmittedOut,
-    responses={200: {"model": schemas.SubmittedOut}, **WRITING},
+    response_model=shown.SubmittedOut,
+    responses={200: {"model": shown.SubmittedOut}, **WRITING},
 )
 async def submit(node: Node, once: OnceOnly, body: schemas.ConstellationIn) -> Response:
     """Record a constellation and let it run. Answered when it is durable."""
     stars, lines = _checked(body)
     async with once.answering():
-        constellation_id = _new_id(body.name)
+        constellation_id = new_id(body.name)
         event = ConstellationSubmitted(
-            at=node.now(), constellation=constellation_id, name=body.name, stars=stars, lines=lines, by=BY
+            at=node.now(),
+            constellation=constellation_id,
+            name=body.name,
+            stars=stars,
+            lines=lines,
+            by=BY,
+            goal=goal_of(body.goal) if body.goal else None,
+            planning=_planning(node, body),
+            grant=grant_of(body.constraints),
         )
         out = {"id": constellation_id, "name": body.name, "state": "running", "revision": 1, "stars": len(stars)}
         await node.tell(event, once.answered(out))
     return answer(out, 201, {"Location": f"/v1/constellations/{constellation_id}"})
 
 
-@router.get("", response_model=schemas.SummariesOut)
+@router.get("", response_model=shown.SummariesOut)
 async def list_constellations(
     node: Node,
     state: ConstellationState | None = None,
@@ -76,7 +87,7 @@ async def list_constellations(
     return answer({"items": items, "next": _cursor(found[-1].submitted_at, found[-1].id) if more else None})
 
 
-@router.get("/{constellation_id}", response_model=schemas.ConstellationOut)
+@router.get("/{constellation_id}", response_model=shown.ConstellationOut)
 async def get(
     node: Node, constellation_id: str, include: Annotated[Literal["analysis"] | None, Query()] = None
 ) -> Response:
@@ -92,7 +103,7 @@ async def get(
     return Response(encoded, headers={"ETag": f'"{picture["revision"]}"'}, media_type="application/json")
 
 
-@router.post("/{constellation_id}/edits", response_model=schemas.EditedOut, responses=WRITING)
+@router.post("/{constellation_id}/edits", response_model=shown.EditedOut, responses=WRITING)
 async def edit(
     node: Node, once: OnceOnly, constellation_id: str, body: schemas.EditIn, if_match: Annotated[str, Header()] = ""
 ) -> Response:
@@ -102,15 +113,22 @@ async def edit(
         found = await node.open_constellation(constellation_id)
         base = body.base if body.base is not None else _revision_in(if_match, found.revision)
         event = ConstellationEdited(
-            at=node.now(), constellation=constellation_id, base=base, edit=Edit(operations, body.reason), by=BY
+            at=node.now(),
+            constellation=constellation_id,
+            base=base,
+            edit=Edit(operations, body.reason),
+            by=BY,
+            rebase=body.rebase,
         )
-        out = {"id": constellation_id, "revision": base + 1}
+        if body.dry_run:
+            return answer(dry_run(node, found, event))
+        out = {"id": constellation_id, "revision": (found.revision if body.rebase else base) + 1}
         await node.tell(event, once.answered(out))
     return answer(out)
 
 
 @router.post(
-    "/{constellation_id}:cancel", status_code=202, response_model=schemas.ConstellationBriefOut, responses=WRITING
+    "/{constellation_id}:cancel", status_code=202, response_model=shown.ConstellationBriefOut, responses=WRITING
 )
 async def cancel(node: Node, once: OnceOnly, constellation_id: str, body: schemas.ReasonIn | None = None) -> Response:
     """End it: what has not started is cancelled, what runs is told to stop. `cancelling` until no device acts."""
@@ -120,10 +138,10 @@ async def cancel(node: Node, once: OnceOnly, constellation_id: str, body: schema
             await node.open_constellation(constellation_id)
             event = CancelRequested(at=node.now(), constellation=constellation_id, reason=reason, by=BY)
             await node.tell(event, once.answered(None))
-    return await _brief(node, constellation_id, 202)
+    return await brief(node, constellation_id, 202)
 
 
-@router.post("/{constellation_id}:pause", response_model=schemas.ConstellationBriefOut, responses=WRITING)
+@router.post("/{constellation_id}:pause", response_model=shown.ConstellationBriefOut, responses=WRITING)
 async def pause(node: Node, once: OnceOnly, constellation_id: str, body: schemas.ReasonIn | None = None) -> Response:
     """Dispatch nothing more of it; what runs goes on."""
     reason = body.reason if body else ""
@@ -132,10 +150,10 @@ async def pause(node: Node, once: OnceOnly, constellation_id: str, body: schemas
             await node.open_constellation(constellation_id)
             event = ConstellationPaused(at=node.now(), constellation=constellation_id, reason=reason, by=BY)
             await node.tell(event, once.answered(None))
-    return await _brief(node, constellation_id)
+    return await brief(node, constellation_id)
 
 
-@router.post("/{constellation_id}:resume", response_model=schemas.ConstellationBriefOut, responses=WRITING)
+@router.post("/{constellation_id}:resume", response_model=shown.ConstellationBriefOut, responses=WRITING)
 async def resume(node: Node, once: OnceOnly, constellation_id: str) -> Response:
     """Go on. A failure that waited for a person's answer then counts as it is."""
     with suppress(Replayed):
@@ -143,24 +161,33 @@ async def resume(node: Node, once: OnceOnly, constellation_id: str) -> Response:
             await node.open_constellation(constellation_id)
             event = ConstellationResumed(at=node.now(), constellation=constellation_id, by=BY)
             await node.tell(event, once.answered(None))
-    return await _brief(node, constellation_id)
+    return await brief(node, constellation_id)
 
 
-async def _brief(node: Parts, constellation_id: str, status: int = 200) -> Response:
+async def brief(node: Parts, constellation_id: str, status: int = 200) -> Response:
+    """Return a constellation without its stars and lines, as an answer."""
     picture = pictures.brief(await node.constellation(constellation_id))
     await node.durable()
     return answer(picture, status)
 
 
 def _checked(body: schemas.ConstellationIn) -> tuple[tuple[Star, ...], tuple[Line, ...]]:
-    for what, sent, most in (("stars", body.stars, schemas.STARS_MAX), ("lines", body.lines, schemas.LINES_MAX)):
+    for what, sent, most in (("stars", body.stars, words.STARS_MAX), ("lines", body.lines, words.LINES_MAX)):
         if len(sent) > most:
             raise InvalidEdit(f"{len(sent)} {what}, at most {most}", f"/{what}")
     stars = tuple(star_of(star, f"/stars/{index}") for index, star in enumerate(body.stars))
     return stars, tuple(line_of(line, f"/lines/{index}") for index, line in enumerate(body.lines))
 
 
-def _new_id(name: str) -> str:
+def _planning(node: Parts, body: schemas.ConstellationIn) -> Planning:
+    planning = planning_of(body.planning, for_goal=body.goal is not None)
+    if planning.planner not in (known := [*node.planners, REPAIR, EXTERNAL]):
+        text = f"there is no planner {planning.planner!r} here; there is {', '.join(sorted(known))}"
+        raise Problem(422, "invalid-request", text, place="/planning/planner")
+    return planning
+
+
+def new_id(name: str) -> str:
     """Return an id that says something and is nobody else's."""
     words = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower())
     slug = "-".join(word for word in words.split("-") if word)[:SLUG_CHARS_MAX].rstrip("-") or "constellation"

@@ -9,7 +9,7 @@ from .. import access
 from ..core.errors import Conflict
 from ..core.events import DeviceDraining, DeviceJoined, DeviceRevoked, JoinTokenMinted
 from ..views import pictures
-from . import schemas
+from . import schemas, shown
 from .constellations import BY
 from .errors import READING, WRITING, Problem
 from .idempotency import OnceOnly, Replayed
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1", tags=["devices"], responses=READING)
 KEY_BYTES = 32
 
 
-@router.get("/devices", response_model=schemas.DevicesOut)
+@router.get("/devices", response_model=shown.DevicesOut)
 async def list_devices(node: Node) -> Response:
     """Return all devices that have joined."""
     items = [_device(node, device_id) for device_id in node.runner.core.fleet.devices]
@@ -28,13 +28,13 @@ async def list_devices(node: Node) -> Response:
     return answer({"items": items})
 
 
-@router.get("/devices/{device_id}", response_model=schemas.DeviceOut)
+@router.get("/devices/{device_id}", response_model=shown.DeviceOut)
 async def get_device(node: Node, device_id: str) -> Response:
     """Return one device with its tools, labels and load."""
     return await _shown(node, device_id)
 
 
-@router.post("/devices/{device_id}:drain", response_model=schemas.DeviceOut, responses=WRITING)
+@router.post("/devices/{device_id}:drain", response_model=shown.DeviceOut, responses=WRITING)
 async def drain(node: Node, once: OnceOnly, device_id: str, body: schemas.ReasonIn | None = None) -> Response:
     """Give it no new work, until its agent is started again; what runs goes on."""
     reason = (body.reason if body else "") or "drained by a person"
@@ -45,7 +45,7 @@ async def drain(node: Node, once: OnceOnly, device_id: str, body: schemas.Reason
     return await _shown(node, device_id)
 
 
-@router.post("/devices/{device_id}:revoke", response_model=schemas.DeviceOut, responses=WRITING)
+@router.post("/devices/{device_id}:revoke", response_model=shown.DeviceOut, responses=WRITING)
 async def revoke(node: Node, once: OnceOnly, device_id: str, body: schemas.ReasonIn | None = None) -> Response:
     """Take its key's right away and its work back. Its name may then join again, with a new key."""
     reason = (body.reason if body else "") or "revoked by a person"
@@ -56,7 +56,7 @@ async def revoke(node: Node, once: OnceOnly, device_id: str, body: schemas.Reaso
     return await _shown(node, device_id)
 
 
-@router.post("/join-tokens", status_code=201, response_model=schemas.JoinTokenOut, responses=WRITING)
+@router.post("/join-tokens", status_code=201, response_model=shown.JoinTokenOut, responses=WRITING)
 async def mint_join_token(node: Node, body: schemas.JoinTokenIn | None = None) -> Response:
     """Make a token with which one device can join, once. It is shown here and never again."""
     token, now = access.new_token(), node.now()
@@ -65,7 +65,7 @@ async def mint_join_token(node: Node, body: schemas.JoinTokenIn | None = None) -
     return answer({"token": token, "expires_at": expires_at}, 201)
 
 
-@router.post("/join", status_code=201, response_model=schemas.JoinedOut, responses=WRITING)
+@router.post("/join", status_code=201, response_model=shown.JoinedOut, responses=WRITING)
 async def join(node: Node, body: schemas.JoinIn) -> Response:
     """Let a device join with its token and public key. From then on its key proves it."""
     try:

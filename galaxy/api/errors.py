@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from ..artifacts import TooLarge, WrongBytes, WrongOffset
-from ..core.errors import Conflict, InvalidEdit, Refused, StaleRevision, UnknownId
+from ..core.errors import Conflict, InvalidEdit, OverBudget, Refused, StaleRevision, UnknownId
 from ..store.errors import StoreUnavailable
 
 MEDIA_TYPE = "application/problem+json"
@@ -38,6 +38,13 @@ NEXT = {
     "too-large": "Split it.",
     "bad-range": "Ask for bytes that are there: HEAD tells how many there are.",
     "cut-short": "Ask with HEAD how much is here, and send the rest.",
+    "not-its-attempt": "Name in `Galaxy-Attempt` an instruction's attempt that this device holds, as it was assigned.",
+    "budget-exhausted": "Grant more: in `constraints.budget`, or in the instruction's `tokens_max`.",
+    "no-model": "Set GALAXY_LLM_URL, GALAXY_LLM_MODEL, and GALAXY_LLM_KEY where one is wanted; start the node again.",
+    "too-many-calls": "Wait for an answer before asking again.",
+    "model-busy": "Ask again later, not before Retry-After where that is given.",
+    "model-timeout": "Ask again, for a shorter answer.",
+    "model-failed": "Ask again; if it stays so, look at the node's log and its GALAXY_LLM_ settings.",
     "http-error": "Look at /openapi.json for what this path takes.",
 }
 
@@ -90,6 +97,8 @@ def problem_of(exc: Exception) -> Problem:
             return Problem(422, "invalid-edit", text, place=exc.place or None)
         case UnknownId():
             return Problem(404, "unknown-id", text)
+        case OverBudget():
+            return Problem(402, "budget-exhausted", text)
         case Conflict() | Refused():
             return Problem(409, "conflict", text)
         case StoreUnavailable():

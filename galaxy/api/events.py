@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from ..store.contract import Row
 from ..store.errors import StoreUnavailable
-from . import schemas
+from . import shown
 from .errors import READING
 from .parts import Node, Parts, answer
 
@@ -23,7 +23,7 @@ SIGN_OF_LIFE_S = 15.0
 END = "constellation_ended"
 
 
-@router.get("", response_model=schemas.EventsOut, responses={200: {"content": {"text/event-stream": {}}}})
+@router.get("", response_model=shown.EventsOut, responses={200: {"content": {"text/event-stream": {}}}})
 async def events(
     request: Request,
     node: Node,

@@ -14,7 +14,10 @@ ARTIFACTS = "/v1/artifacts/"
 JOIN = "/v1/join"
 # What needs no bearer: health, and what proves itself otherwise (a join token, a device's key).
 OPEN_PATHS = frozenset({"/healthz", "/readyz", JOIN, "/v1/agent"})
+# What takes the token of a device's session, and no other.
+DEVICE_PATHS = frozenset({"/v1/agent-llm/chat/completions", "/v1/agent-llm/models"})
 BODY_BYTES_MAX = 4 << 20
+QUESTION_BYTES_MAX = 1 << 20  # to the model
 PIECE_BYTES_MAX = 16 << 20  # of an artifact
 JOIN_BYTES_MAX = 4 << 10  # anyone may send it
 LENGTH_DIGITS_MAX = 20
@@ -42,7 +45,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers, path = Headers(scope=scope), str(scope["path"])
-        most = JOIN_BYTES_MAX if path == JOIN else PIECE_BYTES_MAX if path.startswith(ARTIFACTS) else BODY_BYTES_MAX
+        most = _bytes_max(path)
         problem = self._problem(headers, path) or _too_large(headers, most)
         if problem is None:
             await self._app(scope, _limited(receive, most) if scope["type"] == "http" else receive, send)
@@ -62,11 +65,25 @@ class Gate:
         if path in OPEN_PATHS:
             return None
         token = bearer_in(headers.get("authorization", ""))
+        if path in DEVICE_PATHS:
+            return None if token and self._rules.artifact_device(token) else _not_of_a_device(token)
         if same(token, self._rules.token_digest):
             return None
         if path.startswith(ARTIFACTS) and token and self._rules.artifact_device(token):
             return None
         return Problem(401, "unauthorized", "a wrong token" if token else "no token")
+
+
+def _bytes_max(path: str) -> int:
+    if path in DEVICE_PATHS:
+        return QUESTION_BYTES_MAX
+    return JOIN_BYTES_MAX if path == JOIN else PIECE_BYTES_MAX if path.startswith(ARTIFACTS) else BODY_BYTES_MAX
+
+
+def _not_of_a_device(token: str) -> Problem:
+    text = "this token is of no device's session" if token else "no token"
+    what_next = "Send `Authorization: Bearer TOKEN` with the token that came with the session's welcome."
+    return Problem(401, "unauthorized", text, next=what_next)
 
 
 def _too_large(headers: Headers, most: int) -> Problem | None:

@@ -3,20 +3,20 @@
 from fastapi import APIRouter, Response
 
 from ..core.fleet import Presence
-from . import schemas
+from . import shown
 from .errors import problems
 from .parts import Node, answer
 
 router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz", response_model=schemas.HealthOut, responses=problems(403))
+@router.get("/healthz", response_model=shown.HealthOut, responses=problems(403))
 async def healthz() -> Response:
     """The process lives and its loop turns."""
     return answer({"status": "ok"})
 
 
-@router.get("/readyz", response_model=schemas.HealthOut, responses={503: {"model": schemas.HealthOut}, **problems(403)})
+@router.get("/readyz", response_model=shown.HealthOut, responses={503: {"model": shown.HealthOut}, **problems(403)})
 async def readyz(node: Node) -> Response:
     """The node can record, and so can promise."""
     if node.is_stopping:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
 
@@ -17,9 +17,11 @@ from ..core.events import Event
 from ..gateway import Gateway
 from ..journal import constellation_of
 from ..metrics import Metrics
+from ..planner.contract import Planner
 from ..runner import Runner
 from ..store.contract import Answered, Recovered, Row, Store
 from ..store.errors import StoreUnavailable
+from .agent_model import AgentLlm, Lent
 from .errors import Problem
 
 ANSWER_WITHIN_S = 10.0  # a commit takes milliseconds; a store that is gone may take for ever
@@ -38,9 +40,16 @@ class Parts:
     metrics: Metrics
     galaxy_id: str
     now: Callable[[], float]
+    planners: Mapping[str, Planner] = field(default_factory=dict)
+    llm: AgentLlm | None = None  # the model that devices are lent
+    lent: Lent = field(default_factory=Lent)
+    began_at: float = field(init=False)
     is_stopping: bool = False
     answering: set[str] = field(default_factory=set)  # Idempotency-Keys of requests that are being answered
     ended: OrderedDict[str, Constellation] = field(default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        self.began_at = self.now()
 
     async def tell(self, event: Event, answered: Answered | None = None) -> None:
         """Return once the event is durable; raise Refused, StoreUnavailable, or TimeoutError: it may come to be yet."""

@@ -1,30 +1,14 @@
-"""What goes in, with its limits, and what comes out."""
+"""What goes in, with its limits."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import Field, JsonValue, StringConstraints
 
-from protocol.vocabulary import NAME, Effect
+from protocol.vocabulary import Effect
 
-from ..core.condition import CONDITION_CHARS_MAX
-from ..core.star import OnFailure, When
-
-STARS_MAX = 100_000
-LINES_MAX = 400_000
-DAY_S = 86_400.0
-WEEK_S = 7 * DAY_S
-
-Name = Annotated[str, StringConstraints(pattern=f"^(?:{NAME.pattern})$")]
-ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/~-]{0,119}$")]
-Text = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")]  # no database keeps a NUL in a text
-Cel = Annotated[str, StringConstraints(min_length=1, max_length=CONDITION_CHARS_MAX)]
-JsonObject = dict[str, JsonValue]
-
-
-class Strict(BaseModel):
-    """What a caller sends: an unknown field is a mistake, and is said to be one."""
-
-    model_config = ConfigDict(extra="forbid")
+from ..core.goal import ConsultWhen
+from ..core.star import OnFailure, OnSuccess, When
+from .words import DAY_S, STARS_MAX, WEEK_S, Cel, JsonObject, Name, Strict, Text, ToolName
 
 
 class NeedsIn(Strict):
@@ -64,15 +48,34 @@ class VerifyIn(Strict):
     """A pure tool call that tells whether the effect of a cut-off attempt happened."""
 
     tool: ToolName
-    arguments: JsonObject = {}
+    arguments: JsonObject = Field(default={})
     happened: Cel = Field(description="CEL over the call's `result`")
 
 
+class InstructionIn(Strict):
+    """A subtask in words, for the device's own model."""
+
+    text: Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+    tips: Annotated[str, StringConstraints(max_length=20_000)] = ""
+    tools: list[ToolName] = Field(default=[], max_length=50, description="that the model may call, and no others")
+    steps_max: int = Field(default=20, ge=1, le=200)
+    tokens_max: int = Field(default=50_000, ge=100, le=10_000_000)
+    output: JsonObject = Field(default={}, description="the JSON Schema that the result must fit")
+
+
+class FallbackIn(Strict):
+    """Another tool call that does as well, for when the star's own has failed for good."""
+
+    tool: ToolName
+    arguments: JsonObject = Field(default={})
+
+
 class StarIn(Strict):
-    """One subtask."""
+    """One subtask: a tool call, or an instruction."""
 
     id: Name
-    tool: ToolName
+    tool: ToolName | None = Field(default=None, description="needed unless there is an `instruction`")
+    instruction: InstructionIn | None = None
     arguments: JsonObject = Field(
         default={}, description='May hold bindings: {"$from": "star", "pointer": "/json/pointer"}'
     )
@@ -84,7 +87,10 @@ class StarIn(Strict):
     timeouts: TimeoutsIn | None = None
     disconnect: DisconnectIn | None = None
     priority: int = Field(default=0, ge=-1000, le=1000)
-    on_failure: OnFailure = OnFailure.FAIL
+    on_failure: OnFailure | None = Field(default=None, description="default: as the constellation's `planning` says")
+    on_success: OnSuccess | None = Field(default=None, description="`consult`: what is behind it waits for the planner")
+    fallback: FallbackIn | None = None
+    needs_approval: bool = Field(default=False, description="a person is asked before each attempt")
 
 
 class LineIn(Strict):
@@ -96,12 +102,62 @@ class LineIn(Strict):
     condition: Cel | None = Field(default=None, description="CEL over the source's `result`")
 
 
+class ContextIn(Strict):
+    """Something that the planner should know: a text, or an artifact."""
+
+    name: Text
+    text: Annotated[str, StringConstraints(max_length=100_000)] = ""
+    artifact: Annotated[str, StringConstraints(pattern="^([0-9a-f]{64})?$")] = Field(default="", description="SHA-256")
+
+
+class GoalIn(Strict):
+    """What is wanted, in words."""
+
+    text: Annotated[str, StringConstraints(min_length=1, max_length=100_000)]
+    context: list[ContextIn] = Field(default=[], max_length=50)
+    deadline_s: float = Field(default=0.0, ge=0, le=WEEK_S, description="since it was submitted; 0: none")
+
+
+class PlanningIn(Strict):
+    """Who plans, when it is asked, and how far it may go."""
+
+    planner: Name = Field(default="outline", description="outline, llm, repair, or external: whoever answers by REST")
+    when: ConsultWhen = ConsultWhen.ON_FAILURE
+    repair: bool = Field(default=True, description="the rules of `repair` are asked first")
+    answer_within_s: float = Field(default=120.0, gt=0, le=DAY_S)
+    debounce_s: float = Field(default=0.25, ge=0, le=60)
+    consults_max: int = Field(default=50, ge=1, le=10_000)
+    rounds_max: int = Field(default=3, ge=1, le=20)
+    additions_max: int = Field(default=1_000, ge=0, le=STARS_MAX)
+
+
+class BudgetIn(Strict):
+    """What models may cost in all; 0 is no limit."""
+
+    tokens: int = Field(default=0, ge=0, le=10**12)
+    money: float = Field(default=0.0, ge=0, le=1e9)
+    calls: int = Field(default=0, ge=0, le=10**6)
+
+
+class ConstraintsIn(Strict):
+    """What the constellation may use, whoever edits it; empty is everything."""
+
+    tools: list[ToolName] = Field(default=[], max_length=500)
+    devices: list[Name] = Field(default=[], max_length=10_000)
+    budget: BudgetIn = BudgetIn()
+    approve: list[Effect] = Field(default=[], max_length=4, description="calls of these classes wait for a person")
+    approval_within_s: float = Field(default=DAY_S, gt=0, le=WEEK_S)
+
+
 class ConstellationIn(Strict):
-    """What is to be run."""
+    """What is to be run: stars, or a goal for a planner to draw them."""
 
     name: Text = ""
-    stars: list[StarIn] = Field(min_length=1)
-    lines: list[LineIn] = []
+    goal: GoalIn | None = None
+    planning: PlanningIn | None = Field(default=None, description="default: `outline` for a goal, else nobody is asked")
+    constraints: ConstraintsIn | None = None
+    stars: list[StarIn] = Field(default=[])
+    lines: list[LineIn] = Field(default=[])
 
 
 class AddStarIn(Strict):
@@ -172,6 +228,34 @@ class EditIn(Strict):
     base: int | None = Field(default=None, ge=1, description="the revision it was made against; or use If-Match")
     operations: list[OperationIn] = Field(min_length=1, max_length=10_000)
     reason: Text = ""
+    rebase: bool = Field(default=False, description="let it stand although `base` is not the last revision")
+    dry_run: bool = Field(default=False, description="change nothing; say what would change, and the forecast")
+
+
+class DoneIn(Strict):
+    """The goal is reached."""
+
+    answer: JsonValue = Field(default="", description="may hold bindings to results")
+    despite: list[Name] = Field(
+        default=[], max_length=1_000, description="each star that failed with nothing in its place"
+    )
+    reason: Text = ""
+
+
+class GiveUpIn(Strict):
+    """The goal cannot be reached."""
+
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=2_000)]
+
+
+class AnswerIn(Strict):
+    """An answer to an open question: an edit, or one of the two ends."""
+
+    operations: list[OperationIn] = Field(default=[], max_length=10_000, description="none: go on as it is")
+    reason: Text = ""
+    base: int | None = Field(default=None, ge=1, description="the revision that was looked at")
+    done: DoneIn | None = None
+    give_up: GiveUpIn | None = None
 
 
 class ReasonIn(Strict):
@@ -194,187 +278,3 @@ class JoinIn(Strict):
     public_key: Annotated[str, StringConstraints(max_length=100)] = Field(
         description="Ed25519, the 32 raw bytes as base64"
     )
-
-
-class Out(BaseModel):
-    """What is answered; more fields may come."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class FailureOut(Out):
-    code: str
-    message: str
-    retryable: bool = False
-
-
-class FailedStarOut(Out):
-    star: str
-    failure: FailureOut
-    handled_by: str | None
-
-
-class ConstellationBriefOut(Out):
-    id: str
-    name: str
-    state: str
-    revision: int
-    by: str
-    submitted_at: float
-    ended_at: float | None
-    paused: str | None
-    cancelled: str | None
-    counts: dict[str, int]
-    failures: list[FailedStarOut]
-
-
-class CandidateOut(Out):
-    device: str
-    starts_in_s: float
-    held: int
-    slots: int
-
-
-class PlacementOut(Out):
-    candidates: list[CandidateOut]
-    refused: dict[str, str]
-
-
-class WaitOut(PlacementOut):
-    reason: str
-
-
-class AttemptOut(Out):
-    number: int
-    device: str
-    purpose: str
-    effect: str
-    leased_at: float
-    accepted_at: float | None
-    ended_at: float | None
-    outcome: str | None
-    failure: FailureOut | None
-    ran_s: float
-    note: str | None
-    fraction: float | None
-    placement: PlacementOut
-
-
-class StarOut(Out):
-    id: str
-    title: str
-    tool: str
-    arguments: JsonObject
-    state: str
-    stopping: str | None
-    cause: str | None
-    result: Any
-    failure: FailureOut | None
-    attempts: list[AttemptOut]
-    wait: WaitOut | None
-
-
-class LineOut(Out):
-    source: str
-    target: str
-    when: str
-    condition: str | None
-    implied: bool
-    met: bool | None
-    error: str | None
-
-
-class ConstellationOut(ConstellationBriefOut):
-    stars: list[StarOut]
-    lines: list[LineOut]
-    analysis: dict[str, Any] | None = None
-
-
-class SummaryOut(Out):
-    id: str
-    name: str
-    state: str
-    stars: int
-    submitted_at: float
-    ended_at: float | None
-
-
-class SummariesOut(Out):
-    items: list[SummaryOut]
-    next: str | None = Field(description="the `cursor` of the next page")
-
-
-class SubmittedOut(Out):
-    id: str
-    name: str
-    state: str
-    revision: int
-    stars: int
-
-
-class EditedOut(Out):
-    id: str
-    revision: int
-
-
-class EventOut(Out):
-    seq: int
-    kind: str
-    at: float
-
-
-class EventsOut(Out):
-    items: list[EventOut]
-    next: int = Field(description="the `after` of the next page")
-
-
-class DeviceOut(Out):
-    id: str
-    presence: str
-    since: float
-    reason: str | None
-    draining: str | None
-    joined_at: float
-    kind: str | None
-    agent: str | None
-    slots: int
-    held: int
-    labels: dict[str, str]
-    tools: list[dict[str, Any]]
-
-
-class DevicesOut(Out):
-    items: list[DeviceOut]
-
-
-class JoinTokenOut(Out):
-    token: str
-    expires_at: float
-
-
-class JoinedOut(Out):
-    device: str
-    galaxy: str
-
-
-class ArtifactOut(Out):
-    sha256: str
-    bytes: int
-    complete: bool
-
-
-class HealthOut(Out):
-    status: str
-    detail: str | None = None
-
-
-class ProblemOut(Out):
-    """RFC 9457, with a stable `type`, the place of the mistake where there is one, and what to do next."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    next: str | None = None
-    place: str | None = None
-    errors: list[dict[str, Any]] | None = None

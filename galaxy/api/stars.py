@@ -8,7 +8,7 @@ from ..core.events import ConstellationEdited
 from ..core.regrow import regrown
 from ..core.states import FAILED
 from ..views import pictures
-from . import schemas
+from . import schemas, shown
 from .constellations import BY
 from .errors import READING, WRITING
 from .idempotency import Once, OnceOnly
@@ -17,7 +17,7 @@ from .parts import Node, Parts, answer
 router = APIRouter(prefix="/v1/constellations/{constellation_id}/stars/{star_id}", tags=["stars"], responses=READING)
 
 
-@router.get("", response_model=schemas.StarOut)
+@router.get("", response_model=shown.StarOut)
 async def get_star(node: Node, constellation_id: str, star_id: str) -> Response:
     """Return one star with its attempts, where they were placed and why, and why it waits if it does."""
     found = await node.constellation(constellation_id)
@@ -26,7 +26,7 @@ async def get_star(node: Node, constellation_id: str, star_id: str) -> Response:
     return answer(out)
 
 
-@router.post(":retry", response_model=schemas.EditedOut, responses=WRITING)
+@router.post(":retry", response_model=shown.EditedOut, responses=WRITING)
 async def retry(node: Node, once: OnceOnly, constellation_id: str, star_id: str) -> Response:
     """Try a star again: at once if it waits for that, and as a copy, with those skipped behind it, if it has failed."""
     async with once.answering():
@@ -35,7 +35,7 @@ async def retry(node: Node, once: OnceOnly, constellation_id: str, star_id: str)
         return await _edit(node, once, found, operations, f"retry of {star_id}")
 
 
-@router.post(":skip", response_model=schemas.EditedOut, responses=WRITING)
+@router.post(":skip", response_model=shown.EditedOut, responses=WRITING)
 async def skip(
     node: Node, once: OnceOnly, constellation_id: str, star_id: str, body: schemas.ReasonIn | None = None
 ) -> Response:

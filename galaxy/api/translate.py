@@ -11,7 +11,20 @@ from ..core.binding import BindingError, bindings_in
 from ..core.condition import compiled
 from ..core.edit import AnyOperation
 from ..core.errors import InvalidEdit
-from ..core.star import Disconnect, Line, Needs, Retry, Star, Timeouts, Verify, When
+from ..core.goal import Answer, Budget, ContextItem, Done, GiveUp, Goal, Grant, Planning
+from ..core.star import (
+    INSTRUCT,
+    Disconnect,
+    Fallback,
+    Instruction,
+    Line,
+    Needs,
+    Retry,
+    Star,
+    Timeouts,
+    Verify,
+    When,
+)
 from . import schemas
 
 
@@ -23,9 +36,11 @@ def star_of(sent: schemas.StarIn, place: str) -> Star:
         raise InvalidEdit(f"star {sent.id}: {exc}", f"{place}/arguments{exc.place}") from None
     if any(binding.source == sent.id for binding in bindings):
         raise InvalidEdit(f"star {sent.id} binds to itself", f"{place}/arguments")
+    if (sent.tool is None) == (sent.instruction is None):
+        raise InvalidEdit(f"star {sent.id} is a tool call or an instruction: give one of the two", f"{place}/tool")
     return Star(
         id=sent.id,
-        tool=sent.tool,
+        tool=sent.tool or INSTRUCT,
         arguments=_raw(sent.arguments, f"{place}/arguments"),
         bindings=bindings,
         title=sent.title,
@@ -37,7 +52,51 @@ def star_of(sent: schemas.StarIn, place: str) -> Star:
         disconnect=_disconnect_of(sent.disconnect, f"{place}/disconnect") if sent.disconnect else Disconnect(),
         priority=sent.priority,
         on_failure=sent.on_failure,
+        on_success=sent.on_success,
+        instruction=_instruction_of(sent.instruction, f"{place}/instruction") if sent.instruction else None,
+        fallback=_fallback_of(sent.fallback, f"{place}/fallback") if sent.fallback else None,
+        needs_approval=sent.needs_approval,
     )
+
+
+def goal_of(sent: schemas.GoalIn) -> Goal:
+    context = tuple(ContextItem(one.name, one.text, one.artifact) for one in sent.context)
+    return Goal(sent.text, context, sent.deadline_s)
+
+
+def planning_of(sent: schemas.PlanningIn | None, *, for_goal: bool) -> Planning:
+    """Return who plans: by default nobody is asked about a constellation without a goal."""
+    if sent is None and not for_goal:
+        return Planning()
+    return Planning(**(sent or schemas.PlanningIn()).model_dump())
+
+
+def grant_of(sent: schemas.ConstraintsIn | None) -> Grant:
+    if sent is None:
+        return Grant()
+    return Grant(
+        tuple(sent.tools),
+        tuple(sent.devices),
+        Budget(**sent.budget.model_dump()),
+        tuple(sent.approve),
+        sent.approval_within_s,
+    )
+
+
+def answer_of(sent: schemas.AnswerIn) -> Answer:
+    """Return the answer to a question as the core knows it; raise InvalidEdit naming the place."""
+    if (sent.done is not None) + (sent.give_up is not None) + bool(sent.operations) > 1:
+        raise InvalidEdit("an answer is an edit, `done`, or `give_up`: give one of the three")
+    if sent.give_up:
+        return GiveUp(sent.give_up.reason)
+    if sent.done:
+        try:
+            bindings_in(sent.done.answer)
+        except BindingError as exc:
+            raise InvalidEdit(str(exc), f"/done/answer{exc.place}") from None
+        return Done(_raw(sent.done.answer, "/done/answer"), tuple(sent.done.despite), sent.done.reason)
+    operations = tuple(operation_of(one, f"/operations/{index}") for index, one in enumerate(sent.operations))
+    return edit.Edit(operations, sent.reason)
 
 
 def line_of(sent: schemas.LineIn, place: str) -> Line:
@@ -105,7 +164,20 @@ def _require_cel(condition: str, place: str) -> None:
         raise InvalidEdit(str(exc), place) from None
 
 
-def _raw(arguments: schemas.JsonObject, place: str) -> Raw:
+def _instruction_of(sent: schemas.InstructionIn, place: str) -> Instruction:
+    output = _raw(sent.output, f"{place}/output")
+    return Instruction(sent.text, sent.tips, tuple(sent.tools), sent.steps_max, sent.tokens_max, output)
+
+
+def _fallback_of(sent: schemas.FallbackIn, place: str) -> Fallback:
+    try:
+        bindings_in(sent.arguments)
+    except BindingError as exc:
+        raise InvalidEdit(str(exc), f"{place}/arguments{exc.place}") from None
+    return Fallback(sent.tool, _raw(sent.arguments, f"{place}/arguments"))
+
+
+def _raw(arguments: JsonValue, place: str) -> Raw:
     try:
         encoded = msgspec.json.encode(arguments)
     except UnicodeEncodeError as exc:

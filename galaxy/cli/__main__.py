@@ -2,7 +2,7 @@
 
 import typer
 
-from . import commands
+from . import approvals, commands, history
 from .demo import demo
 from .fleet import devices_app, token_app
 from .serve import serve_command
@@ -19,6 +19,15 @@ app.command("pause")(commands.pause)
 app.command("resume")(commands.resume)
 app.command("retry")(commands.retry)
 app.command("edit")(commands.edit)
+app.command("revisions")(history.revisions)
+app.command("diff")(history.diff)
+app.command("undo")(history.undo)
+app.command("fork")(history.fork)
+app.command("backtest")(history.backtest)
+app.command("approvals")(approvals.approvals)
+app.command("approve")(approvals.approve)
+app.command("deny")(approvals.deny)
+app.add_typer(approvals.rules_app, name="rules")
 app.add_typer(devices_app, name="devices")
 app.add_typer(token_app, name="token")
 

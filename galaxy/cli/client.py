@@ -36,6 +36,10 @@ class Client:
         """Return the answer's JSON."""
         return self._json("POST", path, json=body, headers=headers)
 
+    def delete(self, path: str) -> Any:
+        """Return what the node answers; end the command if it refuses."""
+        return self._json("DELETE", path)
+
     def follow(self, constellation_id: str, after: int = 0) -> Iterator[dict[str, Any]]:
         """Yield a constellation's events as they happen, across broken connections, until its end."""
         broken = 0

@@ -26,15 +26,19 @@ YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def run(
-    file: Annotated[Path, typer.Argument(help="YAML or JSON; - reads stdin")],
+    file: Annotated[Path | None, typer.Argument(help="YAML or JSON with stars, or with a goal; - reads stdin")] = None,
+    goal: Annotated[str, typer.Option(help="What is wanted, in words; @FILE reads a file (an outline, say)")] = "",
+    planner: Annotated[str, typer.Option(help="outline, llm, repair or external")] = "",
+    name: Annotated[str, typer.Option(help="How it is called")] = "",
+    repair: Annotated[bool, typer.Option(help="Let rules try first when a star fails")] = True,
     watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end; exit 1 if it fails")] = False,
     key: Annotated[str, typer.Option(help="An Idempotency-Key: the same one never submits twice")] = "",
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
     token: Token = "",
 ) -> None:
-    """Submit a constellation from a file."""
-    body = document(file)
+    """Submit a constellation: its stars from a file, or a goal for a planner."""
+    body = _with_goal(document(file) if file else {}, goal, planner, name, repair=repair)
     with connected(url, token) as client:
         submitted = client.post("/v1/constellations", body, {"Idempotency-Key": key} if key else None)
         if watch:
@@ -42,7 +46,8 @@ def run(
         elif as_json:
             print_json(submitted)
         else:
-            console().print(f"{submitted['id']} runs: {submitted['stars']} stars. Next: galaxy watch {submitted['id']}")
+            what = f"{submitted['stars']} stars" if submitted["stars"] else "its planner is asked"
+            console().print(f"{submitted['id']} runs: {what}. Next: galaxy watch {submitted['id']}")
 
 
 def get(
@@ -120,28 +125,55 @@ def retry(constellation: Id, star: StarId, as_json: AsJson = False, url: Url = D
 def edit(
     constellation: Id,
     file: Annotated[Path, typer.Argument(help="YAML or JSON with `operations`; - reads stdin")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; show the diff and the forecast")] = False,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
     token: Token = "",
 ) -> None:
     """Change what has not started: all of the file's operations, or none."""
     body = document(file)
+    if dry_run and isinstance(body, dict):
+        body = {**body, "dry_run": True}
     with connected(url, token) as client:
         out = client.post(path_of("constellations", constellation, "edits"), body)
+    if dry_run:
+        print_json(out)
+        return
     print_json(out) if as_json else console().print(f"{constellation} is at revision {out['revision']}")
 
 
-def document(file: Path) -> Any:
-    """Return what a YAML or JSON file holds; end the command naming the place if it cannot be read."""
+def _with_goal(body: Any, goal: str, planner: str, name: str, *, repair: bool) -> Any:
+    """Return the body with what the options say; end the command if there is nothing to run."""
+    if not body and not goal:
+        fail(REFUSED, "nothing to run: name a file, or give --goal")
+    if not isinstance(body, dict):
+        return body  # the node says what is wrong with it
+    if goal:
+        body = {**body, "goal": {"text": text_of(Path(goal[1:])) if goal.startswith("@") else goal}}
+    if planner:
+        body = {**body, "planning": {**(body.get("planning") or {}), "planner": planner}}
+    if not repair:
+        body = {**body, "planning": {**(body.get("planning") or {}), "repair": False}}
+    return {**body, "name": name} if name else body
+
+
+def text_of(file: Path) -> str:
+    """Return what a text file holds; end the command if it cannot be read."""
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8-sig")
-        value = _parsed(text)
-        json.dumps(value, allow_nan=False)
-        return value
+        return sys.stdin.read() if str(file) == "-" else file.read_text("utf-8-sig")
     except OSError as exc:
         fail(REFUSED, f"cannot read {file}: {exc.strerror}")
     except UnicodeDecodeError as exc:
         fail(REFUSED, f"{file} is not a text in UTF-8: {exc}")
+
+
+def document(file: Path) -> Any:
+    """Return what a YAML or JSON file holds; end the command naming the place if it cannot be read."""
+    text = text_of(file)
+    try:
+        value = _parsed(text)
+        json.dumps(value, allow_nan=False)
+        return value
     except yaml.YAMLError as exc:
         fail(REFUSED, f"{file} is neither YAML nor JSON: {exc}")
     except (TypeError, ValueError, RecursionError) as exc:  # YAML knows dates, sets and circles
@@ -170,6 +202,11 @@ def follow(client: Client, constellation: str, *, quiet: bool) -> dict[str, Any]
     picture: dict[str, Any] = client.get(path_of("constellations", constellation))
     if not quiet:
         out.print(summary_table(picture))
+        if picture["answer"] is not None:
+            said = picture["answer"]
+            out.print(f"answer: {said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)}")
+        if picture["reason"]:
+            out.print(f"the planner: {picture['reason']}")
     return picture
 
 

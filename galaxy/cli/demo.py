@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from . import second_act
 from .client import connected
 from .commands import follow
 from .exits import CONSTELLATION_FAILED, INTERRUPTED, UNREACHABLE, fail
@@ -37,7 +38,7 @@ READ = "import sys; print(open(sys.argv[1]).read())"
 def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, and nothing else")] = False,
 ) -> None:
-    """Show it: parallel branches, bindings, conditions, a retry elsewhere, skips. Leaves nothing behind."""
+    """Show it: parallel branches, bindings, conditions, retries, skips; then rewriting. Leaves nothing behind."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with tempfile.TemporaryDirectory(prefix="galaxy-demo-", ignore_cleanup_errors=True) as folder:
@@ -48,7 +49,8 @@ def demo(
         fail(INTERRUPTED, "interrupted; everything that was started has been stopped")
     if as_json:
         typer.echo(json.dumps(picture, ensure_ascii=False))
-    if picture["state"] != "succeeded":
+    acts = (picture, picture["second_act"]["restock"], picture["second_act"]["survey"])
+    if any(act["state"] != "succeeded" for act in acts):
         raise typer.Exit(CONSTELLATION_FAILED)
 
 
@@ -101,6 +103,7 @@ def _shown(folder: Path, *, as_json: bool) -> dict[str, Any]:
             galaxy.add_agent(name, *options, *SLOTS, guard=GUARD)
         (folder / "rig" / "work").mkdir(parents=True, exist_ok=True)
         (folder / "rig" / "work" / "calibration.txt").write_text("offset 0.25")
+        second_act.prepare(folder)
         galaxy.wait_for_agents()
         say(f"ready after {time.monotonic() - began:.1f} s: {galaxy.url}")
         return _run(galaxy, as_json=as_json)
@@ -109,7 +112,8 @@ def _shown(folder: Path, *, as_json: bool) -> dict[str, Any]:
 def _run(galaxy: LocalGalaxy, *, as_json: bool) -> dict[str, Any]:
     with connected(galaxy.url, galaxy.token) as client:
         submitted = client.post("/v1/constellations", constellation())
-        return follow(client, submitted["id"], quiet=as_json)
+        first = follow(client, submitted["id"], quiet=as_json)
+        return {**first, "second_act": second_act.play(client, galaxy.url, galaxy.token, quiet=as_json)}
 
 
 def _program(star_id: str, code: str, *arguments: Any, **more: Any) -> dict[str, Any]:

@@ -7,10 +7,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx2
@@ -75,14 +76,22 @@ class Program:
 class LocalGalaxy:
     """A node and agents under one folder."""
 
-    def __init__(self, folder: Path, *, port: int = 0, serve: Sequence[str] = (), database: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int = 0,
+        serve: Sequence[str] = (),
+        database: str = "",
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.folder = folder
         self.token = secrets.token_urlsafe(24)
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         where = ["--database", database] if database else []
         command = ["serve", "--data", str(folder / "node"), "--port", str(self.port), *where, *serve]
-        self.node = self._program("node", "galaxy.cli.__main__", command, {"GALAXY_TOKEN": self.token})
+        self.node = self._program("node", "galaxy.cli.__main__", command, {**environment, "GALAXY_TOKEN": self.token})
         self.agents: dict[str, Program] = {}
         self._http = httpx2.Client(base_url=self.url, headers=self.bearer(), timeout=30.0, trust_env=False)
 

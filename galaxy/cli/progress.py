@@ -73,6 +73,14 @@ class Watched:
                 return f"{star.id}: {event.get('cause', 'failed')}: {star.remark}"
             case "constellation_edited":
                 return self._edited(event)
+            case "approval_requested" if star:
+                star.remark = f"waits for approval: galaxy approve {self.id} {star.id}"
+                return f"{star.id}: {star.remark}"
+            case "approval_given" | "approval_denied" as kind if star:
+                star.remark = f"{kind.removeprefix('approval_')} by {event['by']}"
+                return f"{star.id}: {star.remark}"
+            case "constellation_paused":
+                return f"paused: {event['reason']}"
             case "line_judged":
                 verdict = "holds" if event["met"] else "does not hold"
                 error = f" ({event['error']})" if event.get("error") else ""
@@ -80,7 +88,7 @@ class Watched:
             case "constellation_ended":
                 self.state = event["state"]
                 return f"{self.name or self.id}: {self.state}"
-        return ""
+        return planned(event)
 
     def _edited(self, event: Event) -> str:
         """Take over what an edit did to the stars that it names; what follows from it is read in the last picture."""
@@ -103,6 +111,26 @@ class Watched:
         failure = event.get("failure") or {"message": event["outcome"]}
         star.state, star.remark = "ready", gist(failure["message"])
         return f"{star.id}: {event['outcome']} on {event['device']}: {star.remark}"
+
+
+def planned(event: Event) -> str:
+    """Return the line that tells what passed between a constellation and its planner."""
+    match event["kind"]:
+        case "consult_opened":
+            about = ", ".join(fact.get("star") or fact["kind"] for fact in event["facts"])
+            return f"{event['planner']} is asked about {about}"
+        case "answer_refused":
+            return f"the answer was refused: {gist(event['reason'])}"
+        case "consult_closed":
+            said = gist(event.get("reason") or event["end"])
+            return f"no answer: {said}. Next: galaxy get {event['constellation']}, then retry, skip, edit or resume"
+        case "planner_thought":
+            return f"the planner thinks: {gist(event['text'])}"
+        case "goal_reached":
+            return f"{event.get('by') or 'the planner'}: the goal is reached"
+        case "goal_given_up":
+            return f"{event.get('by') or 'the planner'} gives up: {gist(event['reason'])}"
+    return ""
 
 
 def gist(message: str) -> str:

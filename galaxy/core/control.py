@@ -12,10 +12,11 @@ from .events import (
     ConstellationSubmitted,
 )
 from .goal import FactKind
-from .states import CANCELLED, FAILED, HELD_BY_DEVICE, NOT_STARTED, READY
+from .states import CANCELLED, FAILED, HELD_BY_DEVICE, NOT_STARTED, READY, WAITING
 
 if TYPE_CHECKING:
     from .constellation import Constellation
+    from .edit import Draft
 
 
 def submitted(c: "Constellation", event: ConstellationSubmitted) -> None:
@@ -33,25 +34,41 @@ def edited(c: "Constellation", event: ConstellationEdited) -> None:
     if event.edit.operations:
         c.revision += 1
     c.install(draft, event.at)
+    for _, target in draft.lines:
+        course = c.courses.get(target)
+        if course and course.state is WAITING:
+            course.approval = None  # it is asked about anew when it is its turn again
     for star_id in draft.retried:
-        course = c.courses[star_id]
+        course = c.courses.get(star_id)
+        if course is None or star_id in draft.superseded:  # the same edit does away with it
+            continue
         c.answer(course)
         course.not_before, course.ready_at = 0.0, event.at
         c.stirred.append(star_id)
     for star_id, reason in draft.skipped.items():
-        c.skip(c.courses[star_id], reason or f"skipped by {event.by or 'an edit'}", event.at)
-    for star_id, by in draft.superseded.items():
-        course = c.courses[star_id]
-        if course.failure_held:
-            course.failure_held = False
-            c.move(course, FAILED, event.at)
-        else:
-            course.stopping = f"superseded by {by}"
-            c.stirred.append(star_id)
+        if star_id not in draft.superseded:
+            c.skip(c.courses[star_id], reason or f"skipped by {event.by or 'an edit'}", event.at)
+    _supersede(c, draft, event.at)
     if event.consult:
         consulting.answered(c, draft, event.at)
     if c.paused.startswith(attempts.FAILURE_PAUSE) and not any(course.failure_held for course in c.courses.values()):
         resumed(c, ConstellationResumed(at=event.at, constellation=c.id))
+
+
+def _supersede(c: "Constellation", draft: "Draft", at: float) -> None:
+    """Stop what runs, and let a failure that was held count: whatever else the same edit says of the star."""
+    for star_id, by in draft.superseded.items():
+        course = c.courses.get(star_id)
+        if course is None:  # it was never tried, and the same edit removes it
+            continue
+        if course.state is WAITING:  # the same edit has drawn a line to it
+            c.move(course, READY, at)
+        if course.state is READY:
+            course.failure_held = False
+            c.move(course, FAILED, at)
+        elif course.state in HELD_BY_DEVICE:
+            course.stopping = f"superseded by {by}"
+            c.stirred.append(star_id)
 
 
 def paused(c: "Constellation", event: ConstellationPaused) -> None:

@@ -168,6 +168,7 @@ class ApprovalGiven(ConstellationEvent, frozen=True, kw_only=True):
     star: str
     attempt: int
     by: str
+    reason: str = ""
     rule: str = ""  # the standing rule that said so
 
 

@@ -21,9 +21,8 @@ def require_granted(grant: "Grant", star: Star) -> None:
 
 def tools_of(star: Star) -> list[str]:
     """Return every tool that a star may come to call."""
-    tools = [] if star.instruction else [star.tool]
-    tools += star.needs.tools
+    tools = [star.tool, *star.needs.tools]
     tools += star.instruction.tools if star.instruction else ()
     tools += [star.verify.tool] if star.verify else []
     tools += [star.fallback.tool] if star.fallback else []
-    return [tool for tool in tools if tool != INSTRUCT]
+    return [tool for tool in tools if tool != INSTRUCT or not star.instruction]

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -44,10 +43,22 @@ def fits(pattern: Any, value: Any) -> bool:
         case list(), list():
             return len(pattern) == len(value) and all(map(fits, pattern, value))
         case str(), str():
-            return _glob(pattern).fullmatch(value) is not None
+            return _text_fits(pattern, value)
     return type(pattern) is type(value) and bool(pattern == value)
 
 
-@lru_cache(maxsize=1_000)
-def _glob(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(map(re.escape, ANY.split(pattern))), re.DOTALL)
+def _text_fits(pattern: str, text: str) -> bool:
+    """Find the pieces between the asterisks in order: linear, for the text may be as a device would have it."""
+    first, *pieces = ANY.split(pattern)
+    if not pieces:
+        return text == pattern
+    *middle, last = pieces
+    if not (text.startswith(first) and text.endswith(last) and len(first) + len(last) <= len(text)):
+        return False
+    at, end = len(first), len(text) - len(last)
+    for piece in middle:
+        at = text.find(piece, at, end)
+        if at < 0:
+            return False
+        at += len(piece)
+    return True

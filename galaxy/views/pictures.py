@@ -7,6 +7,7 @@ from ..core.constellation import Constellation
 from ..core.course import Course
 from ..core.explain import Wait
 from ..core.fleet import Device
+from ..core.goal import Consult, ConsultWhen
 from ..core.orchestrator import Orchestrator
 from ..core.star import Line, When
 from ..core.states import FAILED
@@ -38,8 +39,40 @@ def brief(c: Constellation) -> Picture:
         "counts": c.counts(),
         "failures": [
             {"star": failed.star, "failure": failed.failure, "handled_by": failed.handled_by or None}
-            for failed in (c.ending(0.0).failures if FAILED in {x.state for x in c.courses.values()} else ())
+            for failed in (c.failures() if FAILED in {x.state for x in c.courses.values()} else ())
         ],
+        **_planned(c),
+    }
+
+
+def question(consult: Consult) -> Picture:
+    """Return an open question to the planner."""
+    return {
+        "number": consult.number,
+        "facts": [{"kind": fact.kind, "at": fact.at, "star": fact.star or None} for fact in consult.facts],
+        "opened_at": consult.opened_at,
+        "deadline_at": consult.deadline_at,
+        "held": list(dict.fromkeys(consult.held)),
+        "refusals": consult.refusals,
+    }
+
+
+def _planned(c: Constellation) -> Picture:
+    dialogue = c.dialogue
+    spent = dialogue.spent
+    return {
+        "goal": c.goal.text if c.goal else None,
+        "planner": c.planning.planner if c.goal or c.planning.when is not ConsultWhen.NEVER else None,
+        "question": question(dialogue.consult) if dialogue.consult else None,
+        "answer": dialogue.answers[0] if dialogue.answers else None,
+        "reason": dialogue.ended_because or None,
+        "spent": {
+            "tokens": spent.tokens,
+            "money": spent.money,
+            "calls": spent.calls,
+            "open_calls": len(spent.reserved),
+        },
+        "origin": c.origin or None,
     }
 
 
@@ -60,6 +93,11 @@ def star(c: Constellation, course: Course, core: Orchestrator | None) -> Picture
         "disconnect": _plain(written.disconnect),
         "priority": written.priority,
         "on_failure": written.on_failure,
+        "on_success": written.on_success,
+        "instruction": _plain(written.instruction) if written.instruction else None,
+        "fallback": _plain(written.fallback) if written.fallback else None,
+        "needs_approval": course.needs_approval,
+        "held": bool(course.holds),
         "state": course.state,
         "stopping": course.stopping or None,
         "cause": course.cause or None,

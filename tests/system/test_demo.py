@@ -53,6 +53,15 @@ def test_the_demo_shows_what_it_promises_and_leaves_nothing_behind(tmp_path: Pat
     assert results["bonus"] == {"value": {"paid for": "1200"}}  # bound through three stars on three devices
     assert [states[star] for star in ("warning", "meeting", "recalibration")] == ["skipped"] * 3
     assert {device for chosen in devices.values() for device in chosen} == {"desk", "atlas", "rig"}
+    second = shown["second_act"]
+    restocked = {star["id"]: star["state"] for star in second["restock"]["stars"]}
+    assert [second[act]["state"] for act in ("restock", "survey")] == ["succeeded", "succeeded"]
+    assert {"s4-1", "s4-2"} <= restocked.keys()  # the loop was as long as the list that was found
+    assert "s5-look" in restocked  # what failed was looked into, and then done another way
+    assert second["held_s"] >= 2.0
+    assert second["ran_meanwhile"] == 6
+    authors = [revision["by"] for revision in second["revisions"][second["restock"]["id"]]]
+    assert [by for by in authors if "repair" in by]
     assert left_in(tmp_path) == []
 
 
@@ -62,6 +71,7 @@ def test_the_demo_tells_its_progress_as_plain_lines_where_there_is_no_terminal(t
 
     assert "calibration: attempt 2 on rig" in out.splitlines()
     assert "total -> bonus: the condition holds" in out.splitlines()
+    assert "edited by planner:external: look twice before reporting" in out.splitlines()
     assert "\x1b" not in out
 
 

@@ -110,7 +110,7 @@ class Placer:
             constellation = self._constellations.get(key[0])
             course = constellation.courses.get(key[1]) if constellation else None
             approval = course.approval if course else None
-            if approval and not approval.given_by:
+            if course and approval and not approval.given_by and not course.star.instruction:
                 rule = rules.match(self.fleet.rules, approval.tool, approval.arguments, approval.device, now)
                 if rule:
                     yield ApprovalGiven(

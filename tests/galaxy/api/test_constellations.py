@@ -106,8 +106,6 @@ async def test_what_makes_no_constellation_is_refused_with_its_place(node: Node,
 
 
 MALFORMED = {
-    "no stars": ({"stars": []}, "/stars"),
-    "stars missing": ({"name": "x"}, "/stars"),
     "unknown field": ({"stars": [star("a", tol="x")]}, "/stars/0/tol"),
     "wrong type": ({"stars": [star("a", priority="high")]}, "/stars/0/priority"),
     "bad name": ({"stars": [star("../a")]}, "/stars/0/id"),
@@ -129,6 +127,22 @@ async def test_a_malformed_body_is_refused_with_a_pointer_into_it(node: Node, na
     refusal = problem(answer, 422, "invalid-request")
     assert refusal["place"] == place
     assert refusal["errors"][0]["place"] == place
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ({"stars": []}, "/stars"),
+        ({"name": "x"}, "/stars"),
+        ({"stars": [{"id": "a"}]}, "/stars/0/tool"),
+        ({"stars": [star("a", instruction={"text": "do it"})]}, "/stars/0/tool"),
+    ],
+)
+async def test_what_is_neither_stars_nor_a_goal_is_refused_with_its_place(node: Node, body: Any, place: str):
+    async with nothing_recorded(node):
+        answer = await node.http.post("/v1/constellations", json=body)
+
+    assert problem(answer, 422, "invalid-edit")["place"] == place
 
 
 JSON = {"Content-Type": "application/json"}

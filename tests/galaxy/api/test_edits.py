@@ -132,7 +132,7 @@ async def test_what_would_break_the_constellation_is_refused_whole(node: Node, n
     ("operation", "place"),
     [
         ({"op": "add_star"}, "/operations/0/star"),
-        ({"op": "add_star", "star": {"id": "x"}}, "/operations/0/star/tool"),
+        ({"op": "add_star", "star": {"tool": "x"}}, "/operations/0/star/id"),
         ({"op": "add_star", "star": star("x"), "more": 1}, "/operations/0/more"),
         ({"op": "explode"}, "/operations/0"),
         ({}, "/operations/0"),

@@ -144,9 +144,7 @@ class Galaxy(Watched):
     def teardown(self):
         self.drain()
         self.the_log_is_the_galaxy()
-        twin = type(self)()
-        twin.log, twin.dispatched, twin.minted = reloaded(self.log), dict(self.dispatched), self.minted
-        twin.excused, twin.answered, twin.rewritten = set(self.excused), set(self.answered), set(self.rewritten)
+        twin = self.twin()
         self.every_constellation_can_end()
         twin.every_constellation_can_end()
         for name in histories.CONSTELLATIONS:
@@ -169,6 +167,13 @@ class Galaxy(Watched):
             self.log.now += 7.0
             self.drain()
         raise AssertionError("I7: a constellation never ends")
+
+    def twin(self) -> "Galaxy":
+        """Return a machine around a core that snapshots of this one's gave back."""
+        twin = type(self)()
+        twin.log, twin.dispatched, twin.minted = reloaded(self.log), dict(self.dispatched), self.minted
+        twin.excused, twin.answered, twin.rewritten = set(self.excused), set(self.answered), set(self.rewritten)
+        return twin
 
     def all_come_back(self) -> None:
         """All devices are there and can do anything, and one more beside them."""

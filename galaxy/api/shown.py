@@ -1,0 +1,220 @@
+"""What comes out."""
+
+from typing import Any
+
+from pydantic import Field
+
+from .words import JsonObject, Out
+
+
+class FailureOut(Out):
+    code: str
+    message: str
+    retryable: bool = False
+
+
+class FailedStarOut(Out):
+    star: str
+    failure: FailureOut
+    handled_by: str | None
+
+
+class FactOut(Out):
+    kind: str
+    at: float
+    star: str | None
+
+
+class QuestionOut(Out):
+    number: int
+    facts: list[FactOut]
+    opened_at: float
+    deadline_at: float
+    held: list[str]
+    refusals: list[str]
+
+
+class ConsultOut(QuestionOut):
+    view: dict[str, Any] = Field(description="all that a planner is shown: goal, stars, fleet, grant, revision")
+
+
+class SpentOut(Out):
+    tokens: int
+    money: float
+    calls: int
+    open_calls: int
+
+
+class ConstellationBriefOut(Out):
+    id: str
+    name: str
+    state: str
+    revision: int
+    by: str
+    submitted_at: float
+    ended_at: float | None
+    paused: str | None
+    cancelled: str | None
+    counts: dict[str, int]
+    failures: list[FailedStarOut]
+    goal: str | None
+    planner: str | None
+    question: QuestionOut | None
+    answer: Any
+    reason: str | None
+    spent: SpentOut
+    origin: str | None
+
+
+class CandidateOut(Out):
+    device: str
+    starts_in_s: float
+    held: int
+    slots: int
+
+
+class PlacementOut(Out):
+    candidates: list[CandidateOut]
+    refused: dict[str, str]
+
+
+class WaitOut(PlacementOut):
+    reason: str
+
+
+class AttemptOut(Out):
+    number: int
+    device: str
+    purpose: str
+    effect: str
+    leased_at: float
+    accepted_at: float | None
+    ended_at: float | None
+    outcome: str | None
+    failure: FailureOut | None
+    ran_s: float
+    note: str | None
+    fraction: float | None
+    placement: PlacementOut
+
+
+class StarOut(Out):
+    id: str
+    title: str
+    tool: str
+    arguments: JsonObject
+    state: str
+    stopping: str | None
+    cause: str | None
+    result: Any
+    failure: FailureOut | None
+    attempts: list[AttemptOut]
+    wait: WaitOut | None
+    held: bool
+    needs_approval: bool
+
+
+class LineOut(Out):
+    source: str
+    target: str
+    when: str
+    condition: str | None
+    implied: bool
+    met: bool | None
+    error: str | None
+
+
+class ConstellationOut(ConstellationBriefOut):
+    stars: list[StarOut]
+    lines: list[LineOut]
+    analysis: dict[str, Any] | None = None
+
+
+class SummaryOut(Out):
+    id: str
+    name: str
+    state: str
+    stars: int
+    submitted_at: float
+    ended_at: float | None
+
+
+class SummariesOut(Out):
+    items: list[SummaryOut]
+    next: str | None = Field(description="the `cursor` of the next page")
+
+
+class SubmittedOut(Out):
+    id: str
+    name: str
+    state: str
+    revision: int
+    stars: int
+
+
+class EditedOut(Out):
+    id: str
+    revision: int
+
+
+class EventOut(Out):
+    seq: int
+    kind: str
+    at: float
+
+
+class EventsOut(Out):
+    items: list[EventOut]
+    next: int = Field(description="the `after` of the next page")
+
+
+class DeviceOut(Out):
+    id: str
+    presence: str
+    since: float
+    reason: str | None
+    draining: str | None
+    joined_at: float
+    kind: str | None
+    agent: str | None
+    slots: int
+    held: int
+    labels: dict[str, str]
+    tools: list[dict[str, Any]]
+
+
+class DevicesOut(Out):
+    items: list[DeviceOut]
+
+
+class JoinTokenOut(Out):
+    token: str
+    expires_at: float
+
+
+class JoinedOut(Out):
+    device: str
+    galaxy: str
+
+
+class ArtifactOut(Out):
+    sha256: str
+    bytes: int
+    complete: bool
+
+
+class HealthOut(Out):
+    status: str
+    detail: str | None = None
+
+
+class ProblemOut(Out):
+    """RFC 9457, with a stable `type`, the place of the mistake where there is one, and what to do next."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    next: str | None = None
+    place: str | None = None
+    errors: list[dict[str, Any]] | None = None
