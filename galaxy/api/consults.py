@@ -14,7 +14,7 @@ from ..planner.view import view_of
 from ..views import pictures
 from . import schemas, shown
 from .constellations import brief
-from .errors import READING, WRITING
+from .errors import READING, WRITING, problems
 from .idempotency import OnceOnly, Replayed
 from .parts import Node
 from .translate import answer_of
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/v1/constellations/{constellation_id}/consults", tags
 BY = "planner:external"
 
 
-@router.get("/{number}", response_model=shown.ConsultOut)
+@router.get("/{number}", response_model=shown.ConsultOut, responses=problems(409))
 async def look(node: Node, constellation_id: str, number: int) -> Response:
     """Return an open question with all that its planner is shown."""
     found = await node.open_constellation(constellation_id)

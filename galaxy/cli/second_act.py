@@ -107,7 +107,7 @@ def _answer(url: str, token: str, constellation: str) -> None:
 
 
 def _revisions(picture: dict[str, Any], items: list[dict[str, Any]]) -> Table:
-    rows = [(one["number"], one["by"], one["reason"] or "submitted") for one in items]
+    rows = [(one["revision"], one["by"], one["reason"] or "submitted") for one in items]
     table = listing(("revision", "by", "why"), rows)
     table.title, table.title_justify = f"who changed {picture['name']}, and why", "left"
     return table

@@ -10,11 +10,13 @@ from galaxy.core import events
 from galaxy.core.attempt import Candidate
 from galaxy.core.edit import AddStar, Edit
 from galaxy.core.events import FLEET, AnyEvent, Event
+from galaxy.core.goal import ConsultEnd, Fact, FactKind, Usage
 from galaxy.core.star import Star
 from galaxy.journal import event_of, row_of, stream_of
 from protocol.vocabulary import Effect, Failure, Held, Holding, Kind, Outcome, Profile
 
 STAR = {"constellation": "c", "star": "a"}
+ASKED = {"constellation": "c", "consult": 3}
 TRIED = {**STAR, "attempt": 2, "device": "laptop"}
 FAILURE = Failure("broken", "it is \u2028 broken \U0001f600", retryable=True)
 PROFILE = Profile(Kind.EDGE, 2, (), {"room": "attic"})
@@ -25,6 +27,17 @@ EXAMPLES: list[Event] = [
     events.ConstellationPaused(at=1.5, constellation="c", reason="x", by="api"),
     events.ConstellationResumed(at=1.5, constellation="c"),
     events.CancelRequested(at=1.5, constellation="c", reason=""),
+    events.ConsultOpened(at=1.5, **ASKED, planner="llm", facts=(Fact(FactKind.FAILED, 1.0, "a"),), deadline_at=2.5),
+    events.AnswerRefused(at=1.5, **ASKED, reason="no", by="planner:llm"),
+    events.ConsultClosed(at=1.5, **ASKED, end=ConsultEnd.SILENT, reason="silent"),
+    events.GoalReached(at=1.5, **ASKED, answer=Raw(b'{"$from":"a"}'), despite=("b",), reason="done"),
+    events.GoalGivenUp(at=1.5, **ASKED, reason="no way"),
+    events.UsageReserved(at=1.5, **ASKED, call="k", tokens=7, money=0.5),
+    events.UsageSettled(at=1.5, **ASKED, call="k", usage=Usage("small", 3, 4, 0.25, 1.0, "plan@1", "p", "a", "x")),
+    events.PlannerThought(at=1.5, **ASKED, text="so"),
+    events.ApprovalRequested(at=1.5, **TRIED, tool="t", arguments=Raw(b'{"x":1}'), effect=Effect.ONCE, expires_at=2.5),
+    events.ApprovalGiven(at=1.5, **STAR, attempt=2, by="ann", reason="fine", rule="r"),
+    events.ApprovalDenied(at=1.5, **STAR, attempt=2, by="ann", reason="no"),
     events.StarAccepted(at=1.5, **TRIED),
     events.StarProgressed(at=1.5, **TRIED, note="half", fraction=0.5),
     events.StarReported(at=1.5, **TRIED, outcome=Outcome.SUCCEEDED, result=Raw(b'[1, {"x":"\xc3\xa9"}]')),
@@ -46,6 +59,8 @@ EXAMPLES: list[Event] = [
     events.DeviceDisconnected(at=1.5, device="laptop", reason="cut"),
     events.DeviceDraining(at=1.5, device="laptop", reason="x"),
     events.DeviceRevoked(at=1.5, device="laptop", reason="x"),
+    events.RuleMade(at=1.5, rule="r", tool="t", pattern=Raw(b'{"x":"*"}'), expires_at=2.5, by="ann"),
+    events.RuleEnded(at=1.5, rule="r", by="ann"),
 ]
 
 
@@ -68,7 +83,7 @@ def test_what_happens_to_devices_has_a_stream_of_its_own():
     assert {name for name, stream in streams.items() if stream == FLEET} == {
         "NodeStarted",
         "JoinTokenMinted",
-        *(name for name in streams if name.startswith("Device")),
+        *(name for name in streams if name.startswith(("Device", "Rule"))),
     }
 
 

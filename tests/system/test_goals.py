@@ -45,7 +45,7 @@ def endpoint() -> Iterator[dict[str, str]]:
         try:
             assert server.stdout
             url = server.stdout.readline().strip()
-            yield {"GALAXY_LLM_URL": url, "GALAXY_LLM_KEY": "not a secret", "GALAXY_LLM_MODEL": "recorded"}
+            yield {"GALAXY_LLM_URL": url, "GALAXY_LLM_KEY": "not-a-secret", "GALAXY_LLM_MODEL": "recorded"}
         finally:
             server.send_signal(signal.SIGTERM)
 
