@@ -5,7 +5,7 @@ import msgspec
 from . import consulting
 from .binding import BindingError, bindings_in, resolved
 from .constellation import Constellation
-from .edit import AddStar, Supersede, UpdateStar
+from .edit import AddStar, Edit, Supersede, UpdateStar
 from .errors import Conflict, InvalidEdit, NoProgress, NotGranted, OverBudget, StaleConsult
 from .events import (
     ConstellationEdited,
@@ -41,17 +41,28 @@ def check_edit(c: Constellation, event: ConstellationEdited) -> None:
     added = c.dialogue.additions + consulting.additions(event.edit)
     if added > c.planning.additions_max:
         raise NotGranted(f"planners may add {c.planning.additions_max} stars in all; this would make it {added}")
-    for index, operation in enumerate(operations):
+    _require_no_more_rights(c, event.edit)
+    if (seen := consulting.fingerprint(c, consult, event.edit)) and seen in c.dialogue.patches:
+        raise NoProgress("the same failure was answered with the same edit before; find another way")
+
+
+def _require_no_more_rights(c: Constellation, edit: Edit) -> None:
+    """What a call does to the world, how that is found out, and who is asked before it, is not for a planner to say."""
+    needs_approval: set[str] = set()  # stars of this very edit that take over from one that needs it
+    for index, operation in enumerate(edit.operations):
         if not isinstance(operation, AddStar | UpdateStar | Supersede):
             continue
         star, place = operation.star, f"/operations/{index}/star"
-        before = c.courses.get(operation.id if isinstance(operation, Supersede) else star.id)
-        if star.effects is not None and (before is None or before.star.effects != star.effects):
+        old = operation.id if isinstance(operation, Supersede) else star.id
+        before = c.courses[old].star if old in c.courses else None
+        if star.effects is not None and (before is None or before.effects != star.effects):
             raise NotGranted("a planner does not say what a call does to the world", f"{place}/effects")
-        if before and before.star.needs_approval and not star.needs_approval:
-            raise NotGranted(f"star {before.star.id} needs approval, and so does what replaces it", place)
-    if (seen := consulting.fingerprint(c, consult, event.edit)) and seen in c.dialogue.patches:
-        raise NoProgress("the same failure was answered with the same edit before; find another way")
+        if star.verify is not None and (before is None or before.verify != star.verify):
+            raise NotGranted("a planner does not say how it is found out what a call did", f"{place}/verify")
+        if old in needs_approval or (before and before.needs_approval):
+            needs_approval.add(star.id)
+            if not star.needs_approval:
+                raise NotGranted(f"star {old} needs approval, and so does what replaces it", place)
 
 
 def check_usage(c: Constellation, event: UsageReserved | UsageSettled) -> None:
@@ -92,3 +103,5 @@ def _require_honest(c: Constellation, consult: Consult, event: GoalReached) -> N
         resolved(event.answer, c.result_of)
     except BindingError as exc:
         raise InvalidEdit(f"the answer does not lead to a result: {exc}", f"/answer{exc.place}") from None
+    except msgspec.DecodeError as exc:
+        raise InvalidEdit(f"the answer is not JSON: {exc}", "/answer") from None

@@ -262,9 +262,16 @@ class Constellation:
             self.move(course, READY, at)
 
     def _handler_of(self, failed: str) -> str:
-        for target in self.out_of.get(failed, ()):
-            if self.into[target][failed].when is When.FAILURE and self.courses[target].state is SUCCEEDED:
-                return target
+        """Return who made up for a star; whoever made up for what was to make up for it did so too."""
+        pending = [failed]
+        for one in pending:
+            for target in self.out_of.get(one, ()):
+                if self.into[target][one].when is not When.FAILURE:
+                    continue
+                if self.courses[target].state is SUCCEEDED:
+                    return target
+                if self.courses[target].state is FAILED and target not in pending:
+                    pending.append(target)
         return ""
 
     # How the graph changes.

@@ -84,6 +84,11 @@ def is_open_about(c: "Constellation", star_id: str) -> bool:
     return any(fact.star == star_id for fact in (*asked, *dialogue.facts))
 
 
+def waits_for_a_person(c: "Constellation") -> bool:
+    """Return whether a failure is held that no question is about."""
+    return any(course.failure_held and not is_open_about(c, star_id) for star_id, course in c.courses.items())
+
+
 def opens_at(c: "Constellation") -> float | None:
     """Return when the facts so far become a question, if nothing stands in the way."""
     dialogue = c.dialogue
@@ -146,7 +151,7 @@ def answered(c: "Constellation", draft: Draft, at: float) -> None:
     _release(c, consult.held, at)
     for fact in consult.facts:
         course = c.courses.get(fact.star)
-        if course and course.failure_held:
+        if course and course.failure_held and not is_open_about(c, fact.star):  # else it has failed anew meanwhile
             if fact.star in draft.stars:
                 c.answer(course)
                 course.not_before, course.ready_at = 0.0, at

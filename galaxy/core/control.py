@@ -51,7 +51,7 @@ def edited(c: "Constellation", event: ConstellationEdited) -> None:
     _supersede(c, draft, event.at)
     if event.consult:
         consulting.answered(c, draft, event.at)
-    if c.paused.startswith(attempts.FAILURE_PAUSE) and not any(course.failure_held for course in c.courses.values()):
+    if c.paused.startswith(attempts.FAILURE_PAUSE) and not consulting.waits_for_a_person(c):
         resumed(c, ConstellationResumed(at=event.at, constellation=c.id))
 
 

@@ -16,7 +16,7 @@ from .binding import ARGUMENTS_BYTES_MAX
 from .cycle import require_acyclic
 from .errors import InvalidEdit
 from .grant import require_granted
-from .star import EMPTY, Line, Star, When
+from .star import EMPTY, INSTRUCT, Line, Star, When
 from .states import HELD_BY_DEVICE, NOT_STARTED, READY
 
 if TYPE_CHECKING:
@@ -343,6 +343,8 @@ def _require_new(draft: Draft, star: Star) -> None:
 def _require_sound(grant: "Grant", star: Star) -> None:
     """What is not granted, or could be sent to no device, is not worth waiting for."""
     require_granted(grant, star)
+    if (star.tool == INSTRUCT) != (star.instruction is not None):
+        raise InvalidEdit(f"star {star.id}: an instruction is a call of {INSTRUCT}, and nothing else is", "/star/tool")
     of_verify = star.verify.arguments if star.verify else EMPTY
     for place, arguments in (("/star/arguments", star.arguments), ("/star/verify/arguments", of_verify)):
         if (size := len(bytes(arguments))) > ARGUMENTS_BYTES_MAX:
