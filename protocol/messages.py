@@ -6,7 +6,7 @@ Times are seconds. `sent_at` is a reading of the device's own monotonic clock, r
 
 from msgspec import Raw, Struct
 
-from .vocabulary import NOTHING, ByeCode, Effect, Failure, Held, Outcome, Profile
+from .vocabulary import NOTHING, ByeCode, Effect, Failure, Held, Outcome, Profile, Verdict
 
 
 class Message(Struct, frozen=True, omit_defaults=True, tag_field="type", tag=str.lower):
@@ -59,9 +59,10 @@ class Renew(Message, frozen=True):
 
 
 class Renewed(Message, frozen=True):
-    """Galaxy has heard the renewal that the device sent at `sent_at`."""
+    """Galaxy has heard the renewal that the device sent at `sent_at`. `heartbeat_s`, unless 0, replaces Welcome's."""
 
     sent_at: float
+    heartbeat_s: float = 0.0
 
 
 class Bye(Message, frozen=True):
@@ -101,6 +102,12 @@ class Reject(Message, frozen=True):
     failure: Failure
 
 
+class Stopping(Message, frozen=True):
+    """A revoked attempt is being stopped; its report tells how that went."""
+
+    attempt: str
+
+
 class Progress(Message, frozen=True):
     """How far an attempt is, in words and, where known, as a fraction of 1."""
 
@@ -120,9 +127,21 @@ class Report(Message, frozen=True):
 
 
 class Revoke(Message, frozen=True):
-    """Stop the attempt and report how it ended. One that is not held is not answered."""
+    """Stop the attempt and report how it ended. One that is not held is not answered.
+
+    A call that has not ended `grace_s` after it was told to is killed.
+    """
 
     attempt: str
+    reason: str
+    grace_s: float = 10.0
+
+
+class Reconcile(Message, frozen=True):
+    """What becomes of one attempt that the device named as held in its Hello."""
+
+    attempt: str
+    verdict: Verdict
     reason: str
 
 
@@ -132,6 +151,13 @@ class Profiled(Message, frozen=True):
     profile: Profile
 
 
+class Sleep(Message, frozen=True):
+    """The device is about to sleep and expects to be back in `for_s`; until then its silence means nothing."""
+
+    for_s: float
+    reason: str = ""
+
+
 class Drain(Message, frozen=True):
     """No new work on this device; what runs may finish. Either side may say so."""
 
@@ -139,7 +165,7 @@ class Drain(Message, frozen=True):
 
 
 CONTROL = (Challenge, Hello, Welcome, Renew, Renewed, Bye)
-NUMBERED = (Assign, Accept, Reject, Progress, Report, Revoke, Profiled, Drain)
+NUMBERED = (Assign, Accept, Reject, Stopping, Progress, Report, Revoke, Reconcile, Profiled, Sleep, Drain)
 
 AnyMessage = (
     Challenge
@@ -151,9 +177,12 @@ AnyMessage = (
     | Assign
     | Accept
     | Reject
+    | Stopping
     | Progress
     | Report
     | Revoke
+    | Reconcile
     | Profiled
+    | Sleep
     | Drain
 )

@@ -5,6 +5,8 @@
     settle(number)           what was heard up to here is safe; acknowledge it
     resume(previous, heard)  go on where an earlier socket broke off
     tick(now)                let time pass            -> frames_to_send(now), maybe closed
+    pace(heartbeat_s)        galaxy: let the device renew at another rate
+    renew_within(seconds)    device: renew at least so often, because of what it holds
     next_deadline()          when tick is next due
 
 The owner of the socket calls these and carries the frames; nothing here waits. Each numbered message is kept until the
@@ -13,6 +15,7 @@ across any number of sockets.
 """
 
 from collections import deque
+from math import inf
 
 from .codec import encode, framed, unframed
 from .errors import LocalProtocolError, ProtocolError, RemoteProtocolError
@@ -40,12 +43,14 @@ class Session:
         self.acked = 0  # number of our last message that is safe with the peer
         self.renewed_at = now  # device, once open: our clock when we sent the last renewal that Galaxy has answered
         self.heard_at = now
-        self._heartbeat_s = 0.0
+        self.heartbeat_s = 0.0
+        self._renew_within_s = inf
+        self._pace_s = 0.0  # galaxy: a heartbeat that the device is to be told of
         self._credits = 0
         self._settled = 0
         self._ack_said = 0
         self._ack_due: float | None = None
-        self._renew_at = now
+        self._renewal_sent_at = self._renew_at = now
         self._said = 0  # number of our last message
         self._unsent: deque[tuple[int, bytes]] = deque()
         self._sent: deque[tuple[int, bytes]] = deque()
@@ -120,12 +125,22 @@ class Session:
             self.state = CLOSED
             self._control.append(encode(Bye(code, message[:200], terminal, retry_after_s)))
 
+    def pace(self, heartbeat_s: float) -> None:
+        """Tell the device, with the next answer to a renewal, to renew every so many seconds."""
+        self._pace_s = heartbeat_s if heartbeat_s != self.heartbeat_s else 0.0
+
+    def renew_within(self, seconds: float) -> None:
+        """Renew every so many seconds at least, whatever Galaxy's heartbeat is."""
+        self._renew_within_s = seconds
+        self._renew_at = min(self._renew_at, self._renewal_sent_at + seconds)
+
     def frames_to_send(self, now: float) -> list[bytes]:
         """Return the frames for the socket, in order; each is handed out once."""
         frames: list[bytes] = []
         if self._to_answer is not None and self.state is OPEN:
-            self.send(Renewed(self._to_answer))
-            self._to_answer = None
+            self.send(Renewed(self._to_answer, self._pace_s))
+            self.heartbeat_s = self._pace_s or self.heartbeat_s
+            self._to_answer, self._pace_s = None, 0.0
         if self._control:
             # A peer that has yet to resume cannot know what an acknowledgement beside our Welcome is about.
             ack = self._settled if self.state is CLOSED and self._credits else self._ack_said
@@ -147,7 +162,7 @@ class Session:
             return None
         if self.state is not OPEN:
             return self.heard_at + GREETING_WITHIN_S
-        deadline = self.heard_at + SILENCES_MAX * self._heartbeat_s
+        deadline = self.heard_at + SILENCES_MAX * self.heartbeat_s
         if self.role is DEVICE:
             deadline = min(deadline, self._renew_at)
         return deadline if self._ack_due is None else min(deadline, self._ack_due)
@@ -156,11 +171,12 @@ class Session:
         """Renew when it is time, and close when the peer has been silent for too long."""
         if self.state is CLOSED:
             return
-        limit_s = SILENCES_MAX * self._heartbeat_s if self.state is OPEN else GREETING_WITHIN_S
+        limit_s = SILENCES_MAX * self.heartbeat_s if self.state is OPEN else GREETING_WITHIN_S
         if now >= self.heard_at + limit_s:
             self.close(ByeCode.SILENT, f"nothing heard for {now - self.heard_at:.1f} s")
         elif self.state is OPEN and self.role is DEVICE and now >= self._renew_at:
-            self._renew_at = now + self._heartbeat_s
+            self._renewal_sent_at = now
+            self._renew_at = now + min(self.heartbeat_s, self._renew_within_s)
             self.send(Renew(now))
 
     # private
@@ -194,8 +210,11 @@ class Session:
             case Renew(sent_at=sent_at):
                 self._to_answer = sent_at  # only the last counts, so that a flood is not answered by one
                 return False
-            case Renewed(sent_at=sent_at):
+            case Renewed(sent_at=sent_at, heartbeat_s=heartbeat_s):
                 self.renewed_at = max(self.renewed_at, min(sent_at, now))
+                if heartbeat_s > 0.0:
+                    self.heartbeat_s = heartbeat_s
+                    self._renew_at = self._renewal_sent_at + min(heartbeat_s, self._renew_within_s)
                 return False
         return True
 
@@ -232,9 +251,9 @@ class Session:
         if isinstance(message, Welcome):
             if message.credits < 1 or message.heartbeat_s <= 0.0:
                 raise self._breach(role, ByeCode.MALFORMED, "a Welcome without credits or a heartbeat")
-            self.id, self._heartbeat_s, self._credits = message.session, message.heartbeat_s, message.credits
+            self.id, self.heartbeat_s, self._credits = message.session, message.heartbeat_s, message.credits
             # The Hello was the first renewal. It was said no earlier than the Challenge came, the last that we heard.
-            self.renewed_at = self._renew_at = self.heard_at
+            self.renewed_at = self._renewal_sent_at = self._renew_at = self.heard_at
         self.state = state
 
     def _out_of_turn(self, role: Role, message: Message) -> ProtocolError:

@@ -66,13 +66,14 @@ class ToolSpec(Struct, frozen=True, omit_defaults=True):
 
 
 class Profile(Struct, frozen=True, omit_defaults=True):
-    """What a device says it is and can do."""
+    """What a device says it is and can do. `withdrawn` are tools that do not work just now, with the cause of each."""
 
     kind: Kind
     slots: int
     tools: tuple[ToolSpec, ...]
     labels: dict[str, str] = {}
     agent: str = ""  # name and version of the agent's software
+    withdrawn: dict[str, str] = {}
 
 
 class Holding(StrEnum):
@@ -80,6 +81,7 @@ class Holding(StrEnum):
 
     RUNNING = "running"
     FINISHED = "finished"  # its report follows, from the outbox
+    INTENT = "intent"  # begun and cut off by a crash; the report of its unknown outcome follows
 
 
 class Held(Struct, frozen=True):
@@ -87,6 +89,15 @@ class Held(Struct, frozen=True):
 
     attempt: str
     holding: Holding
+
+
+class Verdict(StrEnum):
+    """What becomes of an attempt that a device holds when it comes back."""
+
+    ADOPT = "adopt"  # Galaxy did not know that it had begun; go on
+    CONTINUE = "continue"  # as before
+    STOP = "stop"  # it is to end: stop it and report how
+    SUPERSEDED = "superseded"  # the star has gone on without it: stop it; what it reports is kept as late
 
 
 class ByeCode(StrEnum):

@@ -1,5 +1,7 @@
 """A conversation, one rule a test."""
 
+from math import inf
+
 import msgspec
 import pytest
 from msgspec import Raw
@@ -318,6 +320,31 @@ def test_an_answer_from_the_future_renews_no_further_than_now():
     assert wire.device.renewed_at == 7.0
     wire.device.receive('{"messages":[{"type":"renewed","sent_at":3}]}', 8.0)
     assert wire.device.renewed_at == 7.0
+
+
+def test_galaxy_changes_the_heartbeat_with_its_next_answer_and_both_ends_go_by_it():
+    wire = opened()
+    wire.galaxy.pace(30.0)
+    assert (wire.galaxy.heartbeat_s, wire.device.heartbeat_s) == (10.0, 10.0), "it has not been said yet"
+    wire.device.tick(0.0)
+    wire.deliver(DEVICE)
+    wire.deliver(GALAXY)
+
+    assert (wire.galaxy.heartbeat_s, wire.device.heartbeat_s) == (30.0, 30.0)
+    assert wire.device.next_deadline() == 30.0
+    assert wire.galaxy.next_deadline() == 90.0, "three heartbeats of silence"
+
+
+def test_a_device_that_holds_a_short_lease_renews_sooner_than_it_is_asked_to():
+    wire = opened()
+    wire.device.tick(0.0)
+    wire.device.renew_within(2.0)
+    assert wire.device.next_deadline() == 2.0
+    wire.device.tick(2.0)
+    assert wire.device.next_deadline() == 4.0
+    wire.device.renew_within(inf)
+    wire.device.tick(4.0)
+    assert wire.device.next_deadline() == 14.0, "at the heartbeat again"
 
 
 def test_an_unanswered_greeting_renews_nothing():
