@@ -23,7 +23,7 @@ from .arguments import with_artifacts
 from .desk import INSTRUCT, REPEATABLE
 from .errors import ToolFailed
 from .guard import Guard
-from .tools.base import ArtifactShelf, Context, Tool
+from .tools.base import ArtifactShelf, Context, Grace, Tool
 from .tools.blocking import unblocked
 
 log = logging.getLogger(__name__)
@@ -71,13 +71,14 @@ class StepsOf:
     What a step may do is what its tool says; but where the attempt may be repeated as a whole, so may its steps.
     """
 
-    def __init__(self, assign: Assign, bench: Bench, journal: Journal) -> None:
+    def __init__(self, assign: Assign, bench: Bench, journal: Journal, grace: Grace) -> None:
         self.begun = False  # one that may not be repeated
         self.unsure: set[int] = set()  # those of which nobody knows whether they had their effect
         self._assign = assign
         self._bench = bench
         self._scratch = bench.scratch / _folder_of(assign.attempt)
         self._journal = journal
+        self._grace = grace
 
     def tools(self) -> Mapping[str, Tool]:
         return {name: tool for name, tool in self._bench.tools.items() if self._bench.guard.allows(name)}
@@ -98,14 +99,24 @@ class StepsOf:
 
     async def _ran(self, assign: Assign, step: int, progress: Callable[[str, float | None], None]) -> Report:
         bench, scratch = self._bench, self._scratch / f"step-{step}"  # which goes with the attempt's
-        return await _tried(Call(assign, bench, Context(assign.attempt, bench.guard, scratch, bench.shelf, progress)))
+        context = Context(assign.attempt, bench.guard, scratch, bench.shelf, progress, grace=self._grace)
+        return await _tried(Call(assign, bench, context))
 
 
-async def work(assign: Assign, bench: Bench, progress: Callable[[str, float | None], None], journal: Journal) -> Report:
-    """Return the report of the call. Cancelled, it stops the call and reports that: the caller asked for it."""
+async def work(
+    assign: Assign,
+    bench: Bench,
+    progress: Callable[[str, float | None], None],
+    journal: Journal,
+    grace: Grace,
+) -> Report:
+    """Return the report of the call. Cancelled, it stops the call and reports that: the caller asked for it.
+
+    How long it may take to stop stands in `grace` when it is cancelled; cancelled again, it is to end at once.
+    """
     scratch = bench.scratch / _folder_of(assign.attempt)
-    steps = StepsOf(assign, bench, journal)
-    call = Call(assign, bench, Context(assign.attempt, bench.guard, scratch, bench.shelf, progress, steps))
+    steps = StepsOf(assign, bench, journal, grace)
+    call = Call(assign, bench, Context(assign.attempt, bench.guard, scratch, bench.shelf, progress, steps, grace))
     began = bench.stopwatch()
     try:
         report = await _tried(call)

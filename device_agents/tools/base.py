@@ -1,9 +1,9 @@
 """What a tool is: typed arguments, a typed result, an effect class, and a `run` that leaves nothing behind."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -43,6 +43,16 @@ class Steps(Protocol):
         """Return how the call went; raise ToolFailed when the attempt must end because it cannot be written down."""
 
 
+@dataclass(slots=True)
+class Grace:
+    """How long a call has to end once it is cancelled; whoever cancels it says so first. None: as its tool thinks fit.
+
+    Cancelled a second time, it has none left.
+    """
+
+    s: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a tool may use besides its arguments."""
@@ -53,13 +63,15 @@ class Context:
     shelf: ArtifactShelf
     progress: Callable[[str, float | None], None]  # a note for people, and a fraction of 1 if known
     steps: Steps | None = None  # where there is an agent to run them
+    grace: Grace = field(default_factory=Grace)
 
 
 class Tool(Protocol):
     """Something this device can do.
 
     `run` gets an instance of `Arguments`, returns one of `Result`, raises ToolFailed, and when it is cancelled leaves
-    nothing running. It may not block the loop: what blocks goes to `asyncio.to_thread`.
+    nothing running. It may not block the loop: what blocks goes to `asyncio.to_thread`. One that can tell by itself
+    whether it works is `Probed` as well.
     """
 
     name: ClassVar[str]
@@ -70,6 +82,14 @@ class Tool(Protocol):
 
     async def run(self, arguments: Any, context: Context) -> Any:
         """Do it."""
+
+
+@runtime_checkable
+class Probed(Protocol):
+    """A tool that can tell whether it works on this device just now."""
+
+    async def probe(self, guard: Guard) -> None:
+        """Raise ToolFailed if no call of it could work. Changes nothing that lasts, and takes a moment at most."""
 
 
 def spec_of(tool: Tool) -> ToolSpec:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -22,14 +23,19 @@ class Stop(threading.Event):
 
 
 async def unblocked(work: Callable[[Stop], T]) -> T:
-    """Return what the work returns; when cancelled, tell it to stop and wait until it has."""
+    """Return what the work returns; when cancelled, tell it to stop and wait until it has.
+
+    A thread cannot be killed: cancelling once more does not end the wait, for it would only hide what goes on.
+    """
     stop = Stop()
     running = asyncio.get_running_loop().run_in_executor(None, work, stop)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         stop.set()
-        await asyncio.wait([running])
+        while not running.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([running])
         if not running.cancelled():
             running.exception()  # seen, or the loop would complain that nobody did
         raise

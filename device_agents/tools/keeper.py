@@ -3,14 +3,16 @@
 Started as a file of its own, so it may import nothing of ours:
 `python -I -S keeper.py LINE GRACE_S EXECUTABLE NAME ARGUMENT...`
 
-LINE is one end of a socket pair. When the other end is closed (the agent wants an end, or is dead: kill -9 included)
-every descendant gets SIGTERM and, GRACE_S later, SIGKILL; the same happens to what is left when the program itself has
-ended. Then the keeper says how that was, `exit 3`, `signal 9` or `error 2` (the errno of a program that could not
-start), and ends. On Linux orphans fall to the keeper, so that none gets away by leaving its group or its parent.
-Elsewhere it sees only those whose parents still live.
+LINE is one end of a socket pair. When a number is said there, every descendant gets SIGTERM and, so many seconds later,
+SIGKILL; a later number may only shorten that. When the other end is closed (the agent is dead: kill -9 included) it is
+as if GRACE_S had been said, and so for what is left when the program itself has ended. Then the keeper says how that
+was, `exit 3`, `signal 9` or `error 2` (the errno of a program that could not start), and ends. On Linux orphans fall to
+the keeper, so that none gets away by leaving its group or its parent. Elsewhere it sees only those whose parents still
+live.
 """
 
 import ctypes
+import math
 import os
 import select
 import signal
@@ -22,7 +24,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _AGAIN_S = 0.02  # what forks while it is being killed is found on the next round
 
 
-def main(line: int, grace_s: float, executable: str, argv: list[str]) -> None:
+def main(line: int, patience_s: float, executable: str, argv: list[str]) -> None:
     """Run the program to its end."""
     wake = _woken_by_signals()
     os.set_inheritable(line, False)
@@ -30,21 +32,26 @@ def main(line: int, grace_s: float, executable: str, argv: list[str]) -> None:
     program = _started(line, executable, argv)
     watched = [line, wake]
     ended: str | None = None
-    kill_at: float | None = None
+    grace_s = kill_at = math.inf  # nobody wants an end
     while True:
         ended, any_left = _reaped(program, ended)
         if not any_left:
             break
-        stopping = ended is not None or line not in watched
-        if stopping and kill_at is None:
-            kill_at = time.monotonic() + grace_s
+        if ended is not None and kill_at == math.inf:
+            grace_s = min(grace_s, patience_s)
+        if kill_at == math.inf > grace_s > 0.0:
             _signal_all(signal.SIGTERM)
-        elif kill_at is not None and time.monotonic() >= kill_at:
+        kill_at = min(kill_at, time.monotonic() + grace_s)
+        if time.monotonic() >= kill_at:
             _signal_all(signal.SIGKILL)
         ready, _, _ = select.select(watched, [], [], _wait_s(kill_at))
-        told_to_end = wake in ready and set(os.read(wake, 1024)) != {signal.SIGCHLD}
-        if told_to_end or line in ready:  # nothing is ever said on the line, so it has ended
-            watched = [wake]
+        grace_s = math.inf
+        if wake in ready and set(os.read(wake, 1024)) != {signal.SIGCHLD}:
+            grace_s = patience_s
+        if line in ready:
+            said = os.read(line, 1024)
+            grace_s = min(map(float, said.split()), default=patience_s)
+            watched = watched if said else [wake]
     _say(line, ended)
 
 
@@ -93,8 +100,8 @@ def _reaped(program: int, ended: str | None) -> tuple[str | None, bool]:
             ended = f"exit {code}" if code >= 0 else f"signal {-code}"
 
 
-def _wait_s(kill_at: float | None) -> float | None:
-    return None if kill_at is None else max(kill_at - time.monotonic(), _AGAIN_S)
+def _wait_s(kill_at: float) -> float | None:
+    return None if kill_at == math.inf else max(kill_at - time.monotonic(), _AGAIN_S)
 
 
 def _signal_all(number: int) -> None:

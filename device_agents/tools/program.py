@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import ToolFailed
+from .base import Grace
 from .beneath import told
 from .spool import Spool
 
-GRACE_S = 1.0  # between SIGTERM and SIGKILL
+GRACE_S = 1.0  # between SIGTERM and SIGKILL, where nobody gives it another
 _KEEPER = str(Path(__file__).with_name("keeper.py"))
 _KEEPER_LATE_S = 5.0  # to find and kill everything; a fork bomb takes a while
 _PIECE_BYTES = 64 << 10
@@ -29,7 +30,8 @@ class Launch:
     argv: tuple[str, ...]
     env: dict[str, str]
     stdin: Path
-    grace_s: float = GRACE_S
+    grace: Grace
+    patience_s: float = GRACE_S  # the grace that it has by itself
 
 
 class Program:
@@ -37,11 +39,12 @@ class Program:
 
     def __init__(self, launch: Launch, *, cwd: str) -> None:
         self._name = launch.argv[0]
-        self._patience_s = launch.grace_s + _KEEPER_LATE_S
+        self._grace = launch.grace
+        self._patience_s = launch.patience_s
         self._failure: ToolFailed | None = None
         self._pipes: list[asyncio.ReadTransport] = []
         ours, theirs = socket.socketpair()
-        keeper = [sys.executable, "-I", "-S", _KEEPER, str(theirs.fileno()), str(launch.grace_s)]
+        keeper = [sys.executable, "-I", "-S", _KEEPER, str(theirs.fileno()), str(launch.patience_s)]
         with ExitStack() as opened:
             opened.enter_context(ours)
             opened.enter_context(theirs)
@@ -76,13 +79,25 @@ class Program:
         return self._exit_code(word)
 
     async def gone(self) -> None:
-        """Return once nothing of it runs any more: SIGTERM to everything, SIGKILL after the grace."""
-        self._stop()
+        """Return once nothing of it runs any more: SIGTERM to everything, SIGKILL after the grace.
+
+        Cancelled meanwhile, the grace is over.
+        """
+        hurried = False
+        wait_s = self._stop() + _KEEPER_LATE_S
+        word = asyncio.get_running_loop().create_task(self._last_word())
         try:
-            async with asyncio.timeout(self._patience_s):
-                await self._last_word()
-        except TimeoutError:
-            self._keeper.kill()  # which kills the program too, if not all that it started
+            while True:
+                try:
+                    ended, _ = await asyncio.wait([word], timeout=wait_s)
+                    break
+                except asyncio.CancelledError:
+                    hurried, wait_s = True, _KEEPER_LATE_S
+                    self._tell(0.0)
+            if not ended:
+                word.cancel()
+                await asyncio.wait([word])
+                self._keeper.kill()  # which kills the program too, if not all that it started
         finally:
             for pipe in self._pipes:
                 pipe.close()
@@ -90,10 +105,18 @@ class Program:
                 unread.close()
             self._line.close()
         self._keeper.wait()  # the line ends with the keeper, so this finds it ended
+        if hurried:
+            raise asyncio.CancelledError
 
-    def _stop(self) -> None:
+    def _stop(self) -> float:
+        """Return within how many seconds the keeper will have begun to kill."""
+        grace_s = self._patience_s if self._grace.s is None else self._grace.s
+        self._tell(grace_s)
+        return grace_s
+
+    def _tell(self, grace_s: float) -> None:
         with suppress(OSError):  # the keeper has ended already
-            self._line.shutdown(socket.SHUT_WR)
+            self._line.send(f"{grace_s}\n".encode())
 
     async def _reader(self, pipe: IO[bytes]) -> asyncio.StreamReader:
         reader = asyncio.StreamReader(limit=_PIECE_BYTES)

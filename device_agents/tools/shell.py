@@ -114,7 +114,8 @@ class ShellRun:
         stdin.write_text(arguments.stdin, "utf-8")
         env = {name: value for name in _KEPT_VARIABLES if (value := os.environ.get(name))}
         env = {"LANG": "C.UTF-8", **env, "PATH": guard.program_path, "TMPDIR": str(context.scratch), **arguments.env}
-        return Launch(executable, arguments.argv or ("sh", "-c", arguments.shell), env, stdin, self._grace_s)
+        argv = arguments.argv or ("sh", "-c", arguments.shell)
+        return Launch(executable, argv, env, stdin, context.grace, self._grace_s)
 
 
 def _named(folder: int, path: Path) -> str:

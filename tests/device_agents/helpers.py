@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from device_agents.guard import Guard, Policy
-from device_agents.tools.base import Context, Tool
+from device_agents.tools.base import Context, Grace, Tool
 from device_agents.work import Bench, Journal, work
 from protocol.messages import Assign, Report
 from protocol.vocabulary import Effect, Outcome
@@ -37,7 +37,7 @@ def cancelled(attempt: str = "c/star#1") -> Report:
 async def worked(order: Assign, bench: Bench, hear: Callable[[str, float | None], None]) -> Report:
     """Return the report of a call that goes in no steps, or whose journal is of no interest."""
     journal = Journal(lambda attempt, step, tool: None, lambda attempt, step, outcome: None)
-    return await work(order, bench, hear, journal)
+    return await work(order, bench, hear, journal, Grace())
 
 
 class Words(Struct, frozen=True):

@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from device_agents.errors import ToolFailed
 from device_agents.guard import Folders, Policy, ProgramRule
-from device_agents.tools.base import Tool
+from device_agents.tools.base import Grace, Tool
 from device_agents.tools.files import FileRead, FileWrite
 from device_agents.tools.instruct import Instruct
 from device_agents.tools.shell import ShellRun
@@ -64,7 +64,7 @@ class Rig:
         self.notes: Notes = []
 
     async def report(self, order: Assign) -> Report:
-        return await work(order, self.bench, self.progress, self.noted.journal)
+        return await work(order, self.bench, self.progress, self.noted.journal, Grace())
 
     def progress(self, note: str, fraction: float | None) -> None:
         self.notes.append((note, fraction))

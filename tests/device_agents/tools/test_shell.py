@@ -239,6 +239,53 @@ def test_a_cancelled_call_ends_everything_that_it_started(bench: Bench, fifo: Pa
     assert witness.saw_the_end()
 
 
+def test_a_cancelled_program_has_the_grace_that_it_was_given_and_no_more(bench: Bench, fifo: Path):
+    """It resists for ever: SIGKILL is what ends it, and only when the given grace is over."""
+    witness, grace_s = Witness(fifo), 0.7
+    took_s = asyncio.run(cancelled_once_alive(bench, fifo, witness, grace_s))
+
+    assert witness.saw_the_end()
+    assert grace_s <= took_s < grace_s + 3.0
+
+
+def test_a_program_that_is_cancelled_again_is_killed_at_once(bench: Bench, fifo: Path):
+    witness = Witness(fifo)
+    took_s = asyncio.run(cancelled_once_alive(bench, fifo, witness, 60.0, again=True))
+
+    assert witness.saw_the_end()
+    assert took_s < 5.0
+
+
+def test_a_program_without_any_grace_is_not_even_told(bench: Bench, fifo: Path):
+    witness = Witness(fifo)
+    told = bench.work / "told"
+    script = f"signal.signal(signal.SIGTERM, lambda *_: open({str(told)!r}, 'w').close());"
+    telling = PROLOGUE.replace("    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n", "")
+    argv = python(telling + script + "live()", str(fifo))
+    asyncio.run(cancelled_once_alive(bench, fifo, witness, 0.0, argv=argv))
+
+    assert witness.saw_the_end()
+    assert not told.exists()
+
+
+async def cancelled_once_alive(bench, fifo, witness, grace_s, *, again=False, argv=None) -> float:
+    """Cancel a call when its program is set up, and return how long it took to end."""
+    call, loop = asyncio.current_task(), asyncio.get_running_loop()
+    at: list[float] = []
+
+    def cancel() -> None:
+        at.append(loop.time())
+        call.cancel()
+        if again:
+            loop.call_later(0.2, call.cancel)
+
+    bench.context.grace.s = grace_s
+    witness.then(lambda: loop.call_soon_threadsafe(cancel))
+    with pytest.raises(asyncio.CancelledError):
+        await bench.run(shell(), argv=argv or survivor("a child that leads a session", fifo))
+    return loop.time() - at[0]
+
+
 def test_what_a_program_leaves_running_ends_with_it(bench: Bench, fifo: Path):
     witness = Witness(fifo)
     leaving = "os.fork() and (signal.sigwait({signal.SIGUSR1}), print('left'), os._exit(0)) or (os.setsid(), live())"
