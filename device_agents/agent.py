@@ -1,61 +1,58 @@
 """The agent: it dials, for ever, and joins the session, the desk, the tools and the outbox together.
 
 One process, one loop. The session and the desk decide, this file carries out. What was assigned goes on while there is
-no socket; what has ended waits in the outbox. An agent whose outbox fails finishes what runs, and takes no more.
+no socket; what has ended waits in the outbox. An agent whose outbox fails withdraws all its tools until it works again.
 """
 
 import asyncio
 import logging
 import math
-import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import partial
 
 from protocol.codec import proof_of
 from protocol.errors import RemoteProtocolError
-from protocol.link import Link, Socket, SocketClosed, dial
-from protocol.messages import AnyMessage, Assign, Bye, Challenge, Hello, Message, Progress, Report, Welcome
+from protocol.link import Link, SocketClosed
+from protocol.messages import (
+    AnyMessage,
+    Assign,
+    Bye,
+    Challenge,
+    Hello,
+    Message,
+    Profiled,
+    Progress,
+    Reconcile,
+    Report,
+    Sleep,
+    Welcome,
+)
 from protocol.session import Session
 from protocol.states import DEVICE
-from protocol.vocabulary import VERSION, ByeCode, Failure, Outcome, Profile
+from protocol.vocabulary import VERSION, ByeCode, Failure, Profile
 
-from .desk import INSTRUCT, REPEATABLE, Begin, Chore, Desk, Halt, Keep, Say, cut_off
-from .errors import ToolFailed
-from .identity import Identity
-from .outbox import Outbox, OutboxFailed
-from .reconnect import Reconnect
-from .shelf import Shelf
-from .work import Bench, Journal, work
+from .alarm import Alarm
+from .calls import Calls, Told
+from .desk import REPEATABLE, Begin, Chore, Desk, Halt, Keep, Kill, Say, cut_off
+from .health import Health
+from .ledger import Ledger
+from .offering import Offering
+from .outbox import OutboxFailed
+from .parts import Parts as Parts
 
 log = logging.getLogger(__name__)
 
-TICK_S = 0.05  # how late the desk's clock may be
 LOOK_EVERY_S = 1.0  # while something runs: timers stand still while the machine sleeps, and leases do not
-WRITE_AGAIN_AFTER_S = 1.0
+AWAY_LOOK_S = 10.0  # while the device sleeps, for the same reason as above
+GOOD_NIGHT_WITHIN_S = 5.0
 DRAIN_WITHIN_S = 30.0
 GOODBYE_WITHIN_S = 2.0
+STUCK = 5  # the exit code of an agent that leaves calls behind which nothing could end
 
 
 class SentAway(Exception):
     """Galaxy wants this device no more; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What an agent is made of; built in `__main__`."""
-
-    identity: Identity
-    profile: Profile
-    bench: Bench
-    shelf: Shelf
-    outbox: Outbox
-    reconnect: Reconnect
-    now: Callable[[], float]
-    dial: Callable[[str], Awaitable[Socket]] = dial
-    new_id: Callable[[int], str] = secrets.token_hex  # of so many random bytes
 
 
 class Agent:
@@ -71,14 +68,17 @@ class Agent:
         self._desk = Desk(parts.outbox.reports())
         self._session = Session(DEVICE, now=parts.now())
         self._link: Link | None = None
-        self._calls: dict[str, asyncio.Task[Report]] = {}
+        self._ledger = Ledger(parts.outbox, parts.now)
+        self._health = Health(parts.bench.tools, parts.bench.guard, parts.now, parts.chance)
+        self._offering = Offering(parts.profile, self._desk, self._ledger, self._health, self._say_profile)
+        self._ledger.changed = self._health.changed = self._changed
+        told = Told(self._progressed, self._ended, self._must_stop)
+        self._calls = Calls(parts.bench, self._ledger.journal(self._desk.stepped), told)
         self._reported: deque[tuple[int, str]] = deque()  # numbers of reports in this session, and their attempts
         self._to_keep: list[Keep] = []
-        self._unwritten: list[Keep] = []  # said, but not on disk
-        self._write_again_at = 0.0
-        self._trouble = ""  # the outbox's last
-        self._look_at = math.inf  # when the desk's clock is looked at next
-        self._look_sooner = asyncio.Event()
+        self._asleep_until = -math.inf
+        self._woken = asyncio.Event()
+        self._alarm = Alarm(parts.now)
         self._stirred = asyncio.Event()  # a frame came, or the link ended
         self._stopping = asyncio.Event()
         self._bye: Bye | None = None
@@ -92,13 +92,18 @@ class Agent:
                 self._tasks = tasks
                 dialling = tasks.create_task(self._dial_for_ever(), name="dial")
                 clock = tasks.create_task(self._clock(), name="clock")
+                health = tasks.create_task(self._health.run(), name="health")
                 await self._until_stopped(dialling)
-                for task in (dialling, clock):
+                for task in (dialling, clock, health):
                     task.cancel()
+                if self._desk.stuck:
+                    log.error("ends with calls that cannot be ended", extra={"attempts": sorted(self._desk.stuck)})
+                    self._keep()
+                    self._ledger.close()
+                    self._parts.leave(STUCK)
         finally:
             self._keep()
-            with self._seeing_trouble():
-                self._parts.outbox.close()
+            self._ledger.close()
             await self._parts.shelf.close()
         if self._bye and self._bye.terminal:
             raise SentAway(self._bye.message)
@@ -106,6 +111,19 @@ class Agent:
     def stop(self) -> None:
         """Take no more work, let what runs finish within its time, and end."""
         self._stopping.set()
+
+    def sleep(self, for_s: float, reason: str) -> None:
+        """Tell Galaxy that the device sleeps for so long, and stay away until then, or until `wake`. Calls go on."""
+        log.info("going to sleep", extra={"for_s": for_s, "reason": reason})
+        self._asleep_until = self._now() + for_s
+        self._woken.clear()
+        if self._link:
+            self._tasks.create_task(self._say_good_night(self._link, reason), name="good night")
+
+    def wake(self) -> None:
+        """Dial again, though it was to sleep for longer."""
+        self._asleep_until = -math.inf
+        self._woken.set()
 
     async def _until_stopped(self, dialling: asyncio.Task[None]) -> None:
         stopping = self._tasks.create_task(self._stopping.wait(), name="stopping")
@@ -118,18 +136,18 @@ class Agent:
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_WITHIN_S):
                     await self._idle()
-        self._do(self._desk.stop_all("the agent stops"))
+        self._do(self._desk.stop_all("the agent stops", self._now()))
+        await self._idle()  # which the kills and the giving up see to
         for farewell in (self._all_told, self._say_goodbye):
             with suppress(TimeoutError):
                 async with asyncio.timeout(GOODBYE_WITHIN_S):
                     await farewell()
 
     async def _idle(self) -> None:
-        while self._calls:
-            await asyncio.wait(set(self._calls.values()))
+        while self._desk.jobs:
+            await self._stir()
 
     async def _all_told(self) -> None:
-        await self._idle()
         self._keep()
         while self._link and self._reported:
             await self._stir()
@@ -139,6 +157,16 @@ class Agent:
         while (link := self._link) is not None:
             link.wake()
             await self._stir()
+
+    async def _say_good_night(self, link: Link, reason: str) -> None:
+        number = self._say(Sleep(max(0.0, self._asleep_until - self._now()), reason))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOOD_NIGHT_WITHIN_S):
+                while self._link is link and self._session.acked < number:
+                    await self._stir()
+        if self._asleep_until > self._now():
+            link.session.close(ByeCode.STOPPING, "the device sleeps")
+            link.wake()
 
     async def _stir(self) -> None:
         self._stirred.clear()
@@ -154,7 +182,11 @@ class Agent:
             bye = self._bye
             if bye and bye.terminal:
                 return
-            await asyncio.sleep(self._parts.reconnect.ended(lasted_s, bye.retry_after_s if bye else 0.0))
+            await asyncio.sleep(self._parts.reconnect.after(lasted_s, bye))
+            while (left_s := self._asleep_until - self._now()) > 0.0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(left_s, AWAY_LOOK_S)):
+                        await self._woken.wait()
 
     async def _one_link(self, url: str) -> float:
         """Return for how long this device was welcome."""
@@ -164,7 +196,7 @@ class Agent:
         except (OSError, TimeoutError, SocketClosed) as exc:
             log.info("cannot reach the galaxy", extra={"url": url, "reason": str(exc)})
             return 0.0
-        link = Link(Session(DEVICE, now=self._now()), socket, self._now)
+        link = Link(Session(DEVICE, now=self._now()), socket, self._looked)
         try:
             why = await link.run(partial(self._hear, link))
         finally:
@@ -187,7 +219,11 @@ class Agent:
                 case Bye():
                     self._bye = message
                 case Assign():
-                    self._do(self._desk.hear(message, self._now(), self._completed(message)))
+                    self._do(self._desk.hear(message, self._now(), self._ledger.completed(message)))
+                case Reconcile():
+                    verdict = {"attempt": message.attempt, "verdict": message.verdict, "reason": message.reason}
+                    log.info("reconciled", extra=verdict)
+                    self._do(self._desk.hear(message, self._now()))
                 case _:
                     self._do(self._desk.hear(message, self._now()))
         session.settle(session.heard, self._now())
@@ -209,7 +245,7 @@ class Agent:
                 signature=self._parts.identity.sign(proof),
                 version=VERSION,
                 boot=self._boot,
-                profile=self._parts.profile,
+                profile=self._offering.greet(),
                 session=self._session.id,
                 heard=self._session.heard,
                 held=self._desk.held(),
@@ -230,6 +266,10 @@ class Agent:
                 self._say(message)
             if self._desk.draining:
                 self._do(self._desk.drain(self._desk.draining))
+        self._offering.tell()
+        self._renew_often()
+        if self._asleep_until > self._now():
+            self._tasks.create_task(self._say_good_night(link, "it was to sleep"), name="good night")
         log.info("connected", extra={"session": session.id, "resumed": welcome.resumed})
 
     # chores
@@ -239,112 +279,94 @@ class Agent:
             match chore:
                 case Begin(assign=assign):
                     self._begin(assign)
-                case Halt(attempt=attempt):
-                    if call := self._calls.get(attempt):
-                        call.cancel()
+                case Halt(attempt=attempt, grace_s=grace_s):
+                    self._calls.halt(attempt, grace_s)
+                    self._alarm.soon()
+                case Kill(attempt=attempt):
+                    self._calls.kill(attempt)
                 case Keep():
                     if not self._to_keep:
                         # All reports of this turn of the loop share one commit and one frame.
                         asyncio.get_running_loop().call_soon(self._keep)
                     self._to_keep.append(chore)
+                    self._stirred.set()
+                    if self._desk.stuck:
+                        self._changed()
                 case Say(message=message):
                     # How far a call is interests nobody later: without a link it would only pile up.
                     if self._session.id and (self._link or not isinstance(message, Progress)):
                         self._say(message)
 
     def _begin(self, assign: Assign) -> None:
-        attempt = assign.attempt
         if assign.effect not in REPEATABLE:
             try:
-                self._parts.outbox.intend(attempt, self._now(), in_steps=assign.tool == INSTRUCT)
+                self._ledger.intend(assign)
             except OutboxFailed as exc:
-                self._do(self._desk.unbegun(attempt, Failure("outbox_failed", str(exc), retryable=True)))
-                self._take_no_more(exc)
+                self._do(self._desk.unbegun(assign.attempt, Failure("outbox_failed", str(exc), retryable=True)))
                 return
+        self._calls.begin(assign, self._tasks)
+        self._renew_often()
+        self._alarm.soon()
 
-        def progress(note: str, fraction: float | None) -> None:
-            self._do(self._desk.progressed(attempt, note, fraction, self._now()))
-            self._look_soon()
+    def _progressed(self, attempt: str, note: str, fraction: float | None) -> None:
+        self._do(self._desk.progressed(attempt, note, fraction, self._now()))
+        self._alarm.soon()
 
-        def ended(call: asyncio.Task[Report]) -> None:
-            del self._calls[attempt]
-            # A call that is halted before its first step never gets to make its own report.
-            report = Report(attempt, Outcome.CANCELLED) if call.cancelled() else call.result()
-            self._do(self._desk.finished(report))
-            if not self._desk.jobs:
-                self._look_soon()
+    def _ended(self, report: Report) -> None:
+        job = self._desk.jobs.get(report.attempt)
+        if job and report.failure:
+            self._health.suspected(job.assign.tool, report.failure.code)
+        self._do(self._desk.finished(report, self._now()))
+        self._renew_often()
+        if job is None:
+            self._changed()  # a slot is free again
+        if not self._desk.jobs:
+            self._alarm.soon()
 
-        working = work(assign, self._parts.bench, progress, Journal(self._step_begins, self._step_ended))
-        call = self._calls[attempt] = self._tasks.create_task(working, name=attempt)
-        call.add_done_callback(ended)
-        self._look_soon()
+    def _must_stop(self, attempt: str) -> bool:
+        now = self._now()
+        if not self._desk.must_stop(attempt, now, self._session.renewed_at):
+            return False
+        self._do(self._desk.tick(now, self._session.renewed_at))
+        return True
 
-    def _step_begins(self, attempt: str, step: int, tool: str) -> None:
-        with self._failing_with_the_outbox():
-            self._parts.outbox.begin_step(attempt, step, tool)
-        self._desk.stepped(attempt)
+    def _looked(self) -> float:
+        """Return the time, once the lease rule has been looked at: nothing is heard or said before."""
+        now = self._now()
+        if now >= self._desk.next_stop(self._session.renewed_at):
+            self._do(self._desk.tick(now, self._session.renewed_at))
+        return now
 
-    def _step_ended(self, attempt: str, step: int, outcome: Outcome) -> None:
-        with self._failing_with_the_outbox():
-            self._parts.outbox.end_step(attempt, step, outcome)
+    def _renew_often(self) -> None:
+        self._session.renew_within(self._desk.renew_within_s())
+        if self._link:
+            self._link.wake()
 
-    @contextmanager
-    def _failing_with_the_outbox(self) -> Iterator[None]:
-        try:
-            yield
-        except OutboxFailed as exc:
-            self._take_no_more(exc)
-            raise ToolFailed("outbox_failed", str(exc), retryable=True) from exc
+    def _changed(self) -> None:
+        """Tools do not work, or work again, or a slot is lost or free."""
+        self._offering.changed()
+        self._alarm.soon()
 
-    def _completed(self, assign: Assign) -> Report | None:
-        if assign.effect in REPEATABLE:
-            return None
-        try:
-            return self._parts.outbox.completed(assign.attempt)
-        except OutboxFailed as exc:
-            self._take_no_more(exc)
-            return Report(assign.attempt, Outcome.UNKNOWN, failure=Failure("outbox_failed", str(exc)))
+    def _say_profile(self, profile: Profile) -> bool:
+        if self._session.id:
+            self._say(Profiled(profile))
+        return bool(self._session.id)
 
     def _keep(self) -> None:
         """Write down what has ended, then say it; also what cannot be written: Galaxy will keep it."""
         fresh, self._to_keep = self._to_keep, []
-        self._write([*self._unwritten, *fresh])
+        self._ledger.keep(fresh)
         if self._session.id:
             for chore in fresh:
                 self._say(chore.report)
 
-    def _write(self, kept: list[Keep]) -> None:
-        self._unwritten = kept
-        if not kept:
-            return
-        try:
-            self._parts.outbox.keep([(chore.report, chore.journalled) for chore in kept])
-            self._unwritten = []
-        except OutboxFailed as exc:
-            self._write_again_at = self._now() + WRITE_AGAIN_AFTER_S
-            self._look_soon()
-            self._take_no_more(exc)
-
-    @contextmanager
-    def _seeing_trouble(self) -> Iterator[None]:
-        try:
-            yield
-        except OutboxFailed as exc:
-            self._take_no_more(exc)
-
-    def _take_no_more(self, exc: OutboxFailed) -> None:
-        if self._trouble != str(exc):
-            self._trouble = str(exc)
-            log.error("the outbox fails", extra={"reason": self._trouble})
-        if not self._desk.draining:
-            self._do(self._desk.drain(f"restart it when its disk is well again: {exc}"))
-
-    def _say(self, message: Message) -> None:
+    def _say(self, message: Message) -> int:
         number = self._session.send(message)
         if isinstance(message, Report):
             self._reported.append((number, message.attempt))
         if self._link:
             self._link.wake()
+        return number
 
     def _forget_acknowledged(self) -> None:
         done = []
@@ -352,41 +374,20 @@ class Agent:
             done.append(self._reported.popleft()[1])
         if done:
             self._desk.acknowledged(done)
-            with self._seeing_trouble():
-                self._parts.outbox.forget(done)
-
-    def _look_soon(self) -> None:
-        """Let the clock look at what has just changed, and at all that changes in the next moment with it."""
-        if (at := self._now() + TICK_S) < self._look_at:
-            self._look_at = at
-            self._look_sooner.set()
+            self._ledger.forget(done)
 
     async def _clock(self) -> None:
         """Let the desk look at the clock while something runs; write down what was forgotten when nothing does."""
         while True:
             now = self._now()
             self._do(self._desk.tick(now, self._session.renewed_at))
-            if self._unwritten and now >= self._write_again_at:
-                self._write(self._unwritten)
-            if not (self._desk.jobs or self._unwritten):
-                with self._seeing_trouble():
-                    self._parts.outbox.flush()
-            self._look_at = self._next_look(now)
-            await self._until_looked_at()
+            self._ledger.try_again(now)
+            if not (self._desk.jobs or self._ledger.trouble):
+                self._ledger.flush()
+            await self._alarm.rings(self._next_look(now))
 
     def _next_look(self, now: float) -> float:
-        if not (self._desk.jobs or self._unwritten):
-            return math.inf
+        if not self._desk.jobs:
+            return self._ledger.again_at
         due = self._desk.next_deadline(self._session.renewed_at)
-        soonest = min(now + LOOK_EVERY_S, math.inf if due is None else due)
-        return min(soonest, self._write_again_at) if self._unwritten else soonest
-
-    async def _until_looked_at(self) -> None:
-        while True:
-            left_s = self._look_at - self._now()
-            self._look_sooner.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(None if left_s == math.inf else max(0.0, left_s)):
-                    await self._look_sooner.wait()
-            if self._now() >= self._look_at:
-                return
+        return min(now + LOOK_EVERY_S, self._ledger.again_at, math.inf if due is None else due)

@@ -9,7 +9,7 @@ import pytest
 
 from device_agents.guard import Policy
 from device_agents.tools.shell import ShellRun
-from protocol.messages import Accept, Drain, Progress, Reject, Report, Revoke
+from protocol.messages import Accept, Profiled, Progress, Reject, Report, Revoke
 from protocol.vocabulary import Held, Holding, Outcome
 
 from .helpers import ONCE, ToolOf, Words, assign, bench_of, full_disk
@@ -173,7 +173,7 @@ async def test_a_call_that_a_crash_cut_off_is_reported_as_unknown(galaxy, device
     device.outbox.close()
     async with device.runs():
         line = await galaxy.line()
-        assert line.hello.held == (Held(A, Holding.FINISHED),)
+        assert line.hello.held == (Held(A, Holding.INTENT),)
         assert outcome_of(await line.next(Report)) == (A, Outcome.UNKNOWN, "cut_off")
         await until(lambda: device.outbox.reports() == [])
         line.say(assign(A, ONCE))
@@ -199,7 +199,7 @@ async def test_work_that_is_taken_back_in_the_same_breath_is_never_begun(galaxy,
     async with device.runs():
         line = await galaxy.line()
         line.say(assign(A, ONCE), Revoke(A, "cancelled"), assign(B))
-        assert outcome_of(await line.next(Report)) == (A, Outcome.CANCELLED, "")
+        assert outcome_of(await line.next(Report)) == (A, Outcome.CANCELLED, "stopped")
         gate.go.set()
         await line.next(Report)
 
@@ -215,7 +215,7 @@ async def test_revoking_a_program_kills_all_that_it_started(galaxy, tmp_path):
         line.say(assign(A, ONCE, "shell.run", arguments={"shell": script}))
         await until(lambda: pids.exists() and pids.read_text().count("\n") == 3)
         line.say(Revoke(A, "a person cancelled it"))
-        assert outcome_of(await line.next(Report)) == (A, Outcome.CANCELLED, "")
+        assert outcome_of(await line.next(Report)) == (A, Outcome.CANCELLED, "stopped")
 
     assert [pid for pid in pids.read_text().split() if is_alive(int(pid))] == []
 
@@ -283,33 +283,36 @@ async def test_a_device_that_was_not_heard_for_too_long_stops_what_may_be_given_
         galaxy.open.set()
         report = await (await galaxy.line()).next(Report)
 
-    assert outcome_of(report) == (A, Outcome.FAILED, "stopped")
-    assert report.failure.message == "the device stopped it: nothing heard from Galaxy for 60 s"
+    assert outcome_of(report) == (A, Outcome.FAILED, "killed")
+    assert report.failure.message.startswith("Galaxy has not answered for 3600.")
 
 
-async def test_an_agent_whose_disk_is_full_begins_nothing_that_it_could_not_remember(galaxy, device, gate):
+async def test_an_agent_whose_disk_is_full_takes_nothing_until_it_can_write_again(galaxy, device, gate, monkeypatch):
+    monkeypatch.setattr("device_agents.ledger.WRITE_AGAIN_AFTER_S", 0.4)
     async with device.runs():
         line = await galaxy.line()
         with full_disk():
             line.say(assign(A, ONCE))
-            rejected, drained = await line.next(Reject), await line.next(Drain)
-        line.say(assign(B))
-        assert (await line.next(Reject)).failure.code == "draining"
+            rejected, profiled = await line.next(Reject), await line.next(Profiled)
+            line.say(assign(B))
+            assert (await line.next(Reject)).failure.code == "tool_withdrawn"
+        assert (await line.next(Profiled)).profile.withdrawn == {}
+        gate.go.set()
+        line.say(assign("c/c#1", ONCE))
+        assert outcome_of(await line.next(Report)) == ("c/c#1", Outcome.SUCCEEDED, "")
 
     assert (rejected.attempt, rejected.failure.code, rejected.failure.retryable) == (A, "outbox_failed", True)
-    assert drained.reason.startswith("restart it when its disk is well again: ")
-    assert gate.begun == []
+    assert profiled.profile.withdrawn["test.tool"].startswith("the outbox cannot be written: ")
 
 
 async def test_an_agent_whose_disk_is_full_reports_all_the_same_and_writes_later(galaxy, device, gate, monkeypatch):
-    monkeypatch.setattr("device_agents.agent.WRITE_AGAIN_AFTER_S", 0.05)
+    monkeypatch.setattr("device_agents.ledger.WRITE_AGAIN_AFTER_S", 0.05)
     galaxy.acknowledges = False
     async with device.runs():
         line = await galaxy.line()
         await begun(line, gate, assign(A, ONCE))
         with full_disk():
             gate.go.set()
-            await line.next(Drain)
             assert outcome_of(await line.next(Report)) == (A, Outcome.SUCCEEDED, "")
             assert device.outbox.unknown() == [A]
         await until(lambda: device.outbox.unknown() == [])

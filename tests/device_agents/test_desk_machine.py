@@ -9,14 +9,19 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from device_agents.desk import REPEATABLE, Begin, Desk, Halt, Keep, Say, cut_off
+from device_agents.desk import REPEATABLE, Begin, Desk, Halt, Keep, Kill, Say, cut_off
 from device_agents.outbox import Outbox
-from protocol.messages import Assign, Report, Revoke
-from protocol.vocabulary import Effect, Holding, Outcome
+from protocol.messages import Assign, Reconcile, Report, Revoke, Stopping
+from protocol.vocabulary import Effect, Holding, Outcome, Verdict
 
 from .helpers import assign, cancelled, succeeded
 
+_, FINISHED, INTENT = Holding
 ATTEMPTS = [f"c/star{n}#1" for n in range(6)]
+
+
+def is_cut_off(report: Report) -> bool:
+    return report.failure is not None and report.failure.code == "cut_off"
 
 
 class Device(RuleBasedStateMachine):
@@ -33,6 +38,9 @@ class Device(RuleBasedStateMachine):
         self.kept: dict[str, Report] = {}  # written down, and not acknowledged
         self.ever_reported: dict[str, list[Report]] = {}
         self.acked: set[str] = set()
+        self.halted: set[str] = set()
+        self.killed: set[str] = set()
+        self.ticked_at = 0.0
         self.running: dict[str, bool] = {}  # attempt -> whether it was told to stop
 
     @initialize()
@@ -60,9 +68,32 @@ class Device(RuleBasedStateMachine):
         completed = None if given.effect in REPEATABLE else self.outbox.completed(attempt)
         self._carry_out(self.desk.hear(given, self.now, completed))
 
-    @rule(attempt=st.sampled_from(ATTEMPTS))
-    def is_told_to_stop_one(self, attempt: str) -> None:
-        self._carry_out(self.desk.hear(Revoke(attempt, "revoked"), self.now))
+    @rule(attempt=st.sampled_from(ATTEMPTS), grace_s=st.sampled_from([0.0, 1.0, 10.0]))
+    def is_told_to_stop_one(self, attempt: str, grace_s: float) -> None:
+        chores = self.desk.hear(Revoke(attempt, "revoked", grace_s), self.now)
+        assert (Say(Stopping(attempt)) in chores) <= (attempt in self.running), "confirmed only where held"
+        self._carry_out(chores)
+
+    @rule(attempt=st.sampled_from(ATTEMPTS), verdict=st.sampled_from(Verdict))
+    def is_told_what_becomes_of_one(self, attempt: str, verdict: Verdict) -> None:
+        self._carry_out(self.desk.hear(Reconcile(attempt, verdict, "reconciled"), self.now))
+
+    @rule(withdrawn=st.booleans())
+    def sees_its_tool_fail_or_work_again(self, withdrawn: bool) -> None:
+        self.desk.withdrawn = {"test.tool": "it does not work"} if withdrawn else {}
+
+    @rule(slept_s=st.floats(60.0, 3600.0))
+    def sleeps(self, slept_s: float) -> None:
+        """And looks at the clock when it wakes, before anything else."""
+        self.now += slept_s
+        self._carry_out(self.desk.tick(self.now, self.renewed_at))
+        self.ticked_at = self.now
+
+    @precondition(lambda self: self.desk.stuck)
+    @rule(data=st.data())
+    def sees_a_call_end_that_it_had_given_up(self, data: st.DataObject) -> None:
+        attempt = data.draw(st.sampled_from(sorted(self.desk.stuck)))
+        assert self.desk.finished(cancelled(attempt), self.now) == []
 
     @precondition(lambda self: self.running)
     @rule(data=st.data(), is_kept=st.sampled_from([True, True, True, False]))
@@ -70,7 +101,7 @@ class Device(RuleBasedStateMachine):
         attempt = data.draw(st.sampled_from(sorted(self.running)))
         halted = self.running.pop(attempt)
         report = cancelled(attempt) if halted and data.draw(st.booleans()) else succeeded(attempt)
-        chores = self.desk.finished(report)
+        chores = self.desk.finished(report, self.now)
         if is_kept:
             self._carry_out(chores)
         else:
@@ -81,6 +112,7 @@ class Device(RuleBasedStateMachine):
         self.now += passed_s
         self.renewed_at = self.now if renewed else self.renewed_at
         self._carry_out(self.desk.tick(self.now, self.renewed_at))
+        self.ticked_at = self.now
         deadline = self.desk.next_deadline(self.renewed_at)
         assert deadline is None or deadline > self.now, "a tick leaves nothing due"
 
@@ -137,10 +169,21 @@ class Device(RuleBasedStateMachine):
         assert {report.attempt for report in self.said} >= self.desk.owed.keys()
 
     @invariant()
+    def nothing_runs_unhalted_beyond_its_lease_once_the_clock_was_looked_at(self) -> None:
+        late = [job for job in self.desk.jobs.values() if self.ticked_at >= self.renewed_at + (job.lease_s)]
+        assert all(job.halting or job.began_at >= self.ticked_at for job in late)
+
+    @invariant()
+    def what_is_killed_was_halted_and_what_is_stuck_was_killed(self) -> None:
+        assert self.killed <= self.halted
+        assert self.desk.stuck <= self.killed
+
+    @invariant()
     def held_is_what_runs_and_what_is_owed(self) -> None:
         held = {each.attempt: each.holding for each in self.desk.held()}
         running = dict.fromkeys(self.running, Holding.RUNNING)
-        assert held == running | dict.fromkeys(self.desk.owed, Holding.FINISHED)
+        owed = {attempt: INTENT if is_cut_off(report) else FINISHED for attempt, report in self.desk.owed.items()}
+        assert held == running | owed
 
     @invariant()
     def what_may_not_be_repeated_has_one_report_however_often_it_is_said(self) -> None:
@@ -164,7 +207,13 @@ class Device(RuleBasedStateMachine):
                 case Halt(attempt):
                     assert self.running[attempt] is False, "halted once"
                     self.running[attempt] = True
+                    self.halted.add(attempt)
+                case Kill(attempt):
+                    self.killed.add(attempt)
                 case Keep(report, journalled):
+                    if report.attempt in self.desk.stuck:
+                        assert report.outcome is not Outcome.CANCELLED
+                        self.running.pop(report.attempt)
                     self.outbox.keep([(report, journalled)])
                     self._wrote([report])
                     self.said.append(report)
