@@ -62,7 +62,9 @@ CALLS: dict[str, Exceptions] = {
         "nebulabench/soak.py": "the moments between two kills are what is under test",
     },
     "create_task": {
-        "device_agents/agent.py": "the agent's one group: the dialling, the clock, and a task for each call",
+        "device_agents/agent.py": "the agent's one group: the dialling, the clock, the probes, and a task for each call",
+        "device_agents/calls.py": "a task for each call, in the agent's group",
+        "device_agents/health.py": "the group of all probes: one that hangs holds up no other",
         "galaxy/node.py": "the node's one group: the runner beside the server",
         "galaxy/planner/consult.py": "the group of all questions: a task for each, to be cancelled by itself",
         "galaxy/runner.py": "the two halves of the loop",
@@ -75,6 +77,8 @@ CALLS: dict[str, Exceptions] = {
     "to_thread": {"galaxy/artifacts.py": "bytes to the disk, and their hash"},
 }
 CATCH_ALLS: Exceptions = {
+    "device_agents/calls.py": "stands between a call and its task, and hands on whatever is thrown into it",
+    "device_agents/health.py": "a probe's bug is its tool's failure, never the agent's end",
     "device_agents/work.py": "a tool's bug is its call's failure, never the agent's end",
     "galaxy/planner/consult.py": "a planner's bug closes its question, never the node",
 }

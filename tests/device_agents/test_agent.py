@@ -9,7 +9,7 @@ import pytest
 
 from device_agents.guard import Policy
 from device_agents.tools.shell import ShellRun
-from protocol.messages import Accept, Profiled, Progress, Reject, Report, Revoke
+from protocol.messages import Accept, Profiled, Progress, Reject, Report, Revoke, Stopping
 from protocol.vocabulary import Held, Holding, Outcome
 
 from .helpers import ONCE, ToolOf, Words, assign, bench_of, full_disk
@@ -214,8 +214,9 @@ async def test_revoking_a_program_kills_all_that_it_started(galaxy, tmp_path):
         line = await galaxy.line()
         line.say(assign(A, ONCE, "shell.run", arguments={"shell": script}))
         await until(lambda: pids.exists() and pids.read_text().count("\n") == 3)
-        line.say(Revoke(A, "a person cancelled it"))
-        assert outcome_of(await line.next(Report)) == (A, Outcome.CANCELLED, "stopped")
+        line.say(Revoke(A, "a person cancelled it", 0.3))
+        assert await line.next(Stopping) == Stopping(A)
+        assert outcome_of(await line.next(Report)) == (A, Outcome.CANCELLED, "killed")
 
     assert [pid for pid in pids.read_text().split() if is_alive(int(pid))] == []
 

@@ -34,7 +34,8 @@ def desk(*assigns, owed=(), now=0.0):
 
 def stopped(attempt, outcome, reason, *, after_s=LATER, ran_s=0.0, retryable=True):
     """Return the report of a call that ended so long after it was told to stop."""
-    text = f"it stopped {after_s:.1f} s after it was told to, having run for {ran_s:.1f} s; nothing of it runs here any more"
+    times = f"it stopped {after_s:.1f} s after it was told to, having run for {ran_s:.1f} s"
+    text = f"{times}; nothing of it runs here any more"
     return Report(attempt, outcome, failure=Failure("stopped", f"{reason}: {text}", retryable), ran_s=ran_s)
 
 
