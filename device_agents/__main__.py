@@ -27,6 +27,7 @@ from .kinds import Offer, offer
 from .outbox import Outbox, OutboxFailed
 from .reconnect import Reconnect
 from .shelf import Shelf
+from .wishes import NoAgent, Wish, asked, listen, seconds, taken
 from .work import Bench
 
 app = typer.Typer(help="The agent that runs on a device and offers its tools to a galaxy.", no_args_is_help=True)
@@ -102,12 +103,39 @@ def run(
         _fail(REFUSED, str(exc))
     except OutboxFailed as exc:
         _fail(REFUSED, f"{exc}: make room, or move the file away; what this device ran last may then be run again")
-    assert lock >= 0, "held until the process ends"
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(agent))
+            runner.run(_serve(agent, folder, lock))
     except SentAway as exc:
         _fail(SENT_AWAY, f"the galaxy sent this device away: {exc}")
+
+
+@app.command("sleep")
+def sleep_command(
+    for_: Annotated[str, typer.Option("--for", help="How long, such as 90s, 30m, 8h or 2d")],
+    reason: Annotated[str, typer.Option(help="Why, for people")] = "",
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Let the running agent say that this device sleeps, and stay away for so long. What runs goes on."""
+    try:
+        wish = Wish(seconds(for_), reason)
+    except ValueError as exc:
+        _fail(REFUSED, f"--for {exc}")
+    _ask(state, wish)
+
+
+@app.command("wake")
+def wake_command(state: State = DEFAULT_STATE) -> None:
+    """Let the agent that was sent to sleep come back now."""
+    _ask(state, Wish())
+
+
+def _ask(state: Path, wish: Wish) -> None:
+    try:
+        pid = asked(state.expanduser(), wish)
+    except (NoAgent, OSError) as exc:
+        _fail(REFUSED, str(exc))
+    typer.echo(f"asked the agent with process id {pid}; its log says what it does")
 
 
 def _check_brain(brain: str, name: str) -> None:
@@ -146,14 +174,29 @@ def _agent(identity: Identity, guard: Guard, offered: Offer, shelf: Shelf) -> Ag
     )
 
 
-async def _serve(agent: Agent) -> None:
+async def _serve(agent: Agent, folder: Path, lock: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         if sys.platform == "win32":
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(agent.stop))
         else:
             loop.add_signal_handler(number, agent.stop)
-    await agent.run()
+    if sys.platform != "win32":
+        loop.add_signal_handler(signal.SIGUSR1, _heed, agent, folder)
+        listen(lock, listening=True)
+    try:
+        await agent.run()
+    finally:
+        if sys.platform != "win32":
+            listen(lock, listening=False)
+
+
+def _heed(agent: Agent, folder: Path) -> None:
+    wish = taken(folder)
+    if wish and wish.sleep_s > 0.0:
+        agent.rest(wish.sleep_s, wish.reason)
+    elif wish:
+        agent.wake()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -166,9 +209,14 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def _clock() -> Callable[[], float]:
-    """Return a clock that never goes back, and goes on while the machine sleeps: leases run out meanwhile."""
+    """Return a clock that goes on while the machine sleeps, for leases run out meanwhile, and never follows the wall's.
+
+    It begins with the wall's time, so that the journal's entries age across starts.
+    """
     if sys.platform == "linux":
         ticks: Callable[[], float] = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    elif sys.platform == "darwin":
+        ticks = partial(time.clock_gettime, time.CLOCK_MONOTONIC)  # where time.monotonic stands still in sleep
     else:
         ticks = time.monotonic
     wall = time.time() - ticks()

@@ -112,7 +112,7 @@ class Agent:
         """Take no more work, let what runs finish within its time, and end."""
         self._stopping.set()
 
-    def sleep(self, for_s: float, reason: str) -> None:
+    def rest(self, for_s: float, reason: str) -> None:
         """Tell Galaxy that the device sleeps for so long, and stay away until then, or until `wake`. Calls go on."""
         log.info("going to sleep", extra={"for_s": for_s, "reason": reason})
         self._asleep_until = self._now() + for_s

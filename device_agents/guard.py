@@ -5,6 +5,7 @@
     program, check_shell     which programs run, and with which arguments
     check_origin, _address   where HTTP requests go
     check_timeout            how long a call may take
+    check_programs, _folders whether anything is there of what is allowed
 
 What is refused is ToolFailed with the code `denied`, and says which setting would allow it.
 """
@@ -206,6 +207,19 @@ class Guard:
             if reason is not None:
                 raise denied(reason, f"{setting}.inline_code = true")
         return executable
+
+    def check_programs(self) -> None:
+        """Raise ToolFailed if of the programs that may be run none is there."""
+        names = ["/bin/sh"] if self._policy.shell else list(self._policy.programs)
+        if names and not any(shutil.which(name, path=self.program_path) for name in names):
+            raise ToolFailed("unavailable", f"none of the programs is there that guard.toml names: {', '.join(names)}")
+
+    def check_folders(self, *, write: bool = False) -> None:
+        """Raise ToolFailed if none of the folders can be reached."""
+        roots = self._writable if write else self._readable
+        if not any(os.access(root, os.X_OK | (os.W_OK if write else os.R_OK)) for root in roots):
+            verb = "written" if write else "read"
+            raise ToolFailed("unavailable", f"none of these can be {verb}: {', '.join(map(str, roots)) or 'no folder'}")
 
     def check_origin(self, host: str, port: int) -> None:
         """Raise ToolFailed unless requests may name this host and port."""

@@ -26,7 +26,11 @@ class JoinRefused(Exception):
 
 
 class StateInUse(Exception):
-    """Another agent works in this folder."""
+    """Another agent works in this folder, and holds this lock."""
+
+    def __init__(self, message: str, lock: Path) -> None:
+        super().__init__(message)
+        self.lock = lock
 
 
 class Membership(Struct, frozen=True):
@@ -109,7 +113,8 @@ def locked(folder: Path) -> int:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
-        raise StateInUse(f"another agent works in {folder}: stop it, or give this one a folder with --state") from None
+        text = f"another agent works in {folder}: stop it, or give this one a folder with --state"
+        raise StateInUse(text, folder / LOCK_FILE) from None
     return descriptor
 
 

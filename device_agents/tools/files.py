@@ -66,6 +66,9 @@ class FileRead:
     Arguments: ClassVar[type[Struct]] = ReadArguments
     Result: ClassVar[type[Struct]] = ReadResult
 
+    async def probe(self, guard: Guard) -> None:
+        await unblocked(lambda _: guard.check_folders())
+
     async def run(self, arguments: ReadArguments, context: Context) -> ReadResult:
         copy = context.scratch / "read"
         result = await unblocked(lambda stop: _read(arguments, context.guard, copy, stop))
@@ -149,6 +152,9 @@ class FileWrite:
     limits: ClassVar[dict[str, int | float]] = {"content_chars": CONTENT_CHARS_MAX}
     Arguments: ClassVar[type[Struct]] = WriteArguments
     Result: ClassVar[type[Struct]] = WriteResult
+
+    async def probe(self, guard: Guard) -> None:
+        await unblocked(lambda _: guard.check_folders(write=True))
 
     async def run(self, arguments: WriteArguments, context: Context) -> WriteResult:
         if (arguments.content is None) == (arguments.artifact is None):

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from protocol.vocabulary import Effect
 
 from ..errors import ToolFailed
-from ..guard import Place
+from ..guard import Guard, Place
 from .base import Context
 from .beneath import EntryKind, folder, kind_of, shown, told
 from .blocking import Stop, unblocked
@@ -128,6 +128,9 @@ class FileList:
     limits: ClassVar[dict[str, int | float]] = {"entries": ENTRIES_MAX, "visited": VISITED_MAX}
     Arguments: ClassVar[type[Struct]] = ListArguments
     Result: ClassVar[type[Struct]] = ListResult
+
+    async def probe(self, guard: Guard) -> None:
+        await unblocked(lambda _: guard.check_folders())
 
     async def run(self, arguments: ListArguments, context: Context) -> ListResult:
         place = context.guard.readable(arguments.path)

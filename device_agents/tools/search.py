@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 from protocol.vocabulary import Effect
 
 from ..errors import ToolFailed
+from ..guard import Guard
 from .base import Context
 from .beneath import regular_file, shown, told
 from .blocking import Stop, unblocked
@@ -76,6 +77,9 @@ class FileSearch:
     }
     Arguments: ClassVar[type[Struct]] = SearchArguments
     Result: ClassVar[type[Struct]] = SearchResult
+
+    async def probe(self, guard: Guard) -> None:
+        await unblocked(lambda _: guard.check_folders())
 
     async def run(self, arguments: SearchArguments, context: Context) -> SearchResult:
         context.guard.check_timeout(arguments.timeout_s)

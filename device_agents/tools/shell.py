@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from protocol.vocabulary import Effect
 
 from ..errors import ToolFailed
-from ..guard import ProgramCall
+from ..guard import Guard, ProgramCall
 from .base import ArtifactRef, Context
 from .beneath import folder, told
 from .blocking import unblocked
@@ -71,6 +71,9 @@ class ShellRun:
 
     def __init__(self, *, grace_s: float = GRACE_S) -> None:
         self._grace_s = grace_s
+
+    async def probe(self, guard: Guard) -> None:
+        await unblocked(lambda _: guard.check_programs())
 
     async def run(self, arguments: ShellArguments, context: Context) -> ShellResult:
         context.guard.check_timeout(arguments.timeout_s)

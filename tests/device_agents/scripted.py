@@ -170,6 +170,7 @@ class Device:
         self.bench = bench or bench_of(folder, *tools)
         self.delays = NotedDelays()
         self.now: Callable[[], float] = time.monotonic
+        self.leave: Callable[[int], object] = lambda code: None
         self.outbox: Outbox
         self.agent: Agent
 
@@ -188,6 +189,7 @@ class Device:
                 outbox=self.outbox,
                 reconnect=self.delays,
                 now=self.now,
+                leave=self.leave,
             )
         )
         return self.agent

@@ -151,7 +151,7 @@ async def test_an_instruction_that_is_revoked_ends_as_cancelled(tmp_path, galaxy
             line.say(order())
             await until(server.silent.is_set)
             line.say(Revoke(A, "a person cancelled it"))
-            assert outcome_of(await line.next(Report)) == (A, Outcome.CANCELLED, "")
+            assert outcome_of(await line.next(Report)) == (A, Outcome.CANCELLED, "stopped")
 
     assert len(server.asked) == 1
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import os
 import signal
 import sqlite3
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -12,9 +14,9 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from typer.testing import CliRunner, Result
 
-from device_agents.__main__ import app
+from device_agents.__main__ import _clock, app
 from device_agents.identity import Membership, locked
-from protocol.messages import Bye
+from protocol.messages import Bye, Sleep
 from protocol.vocabulary import ByeCode
 
 from .scripted import WITHIN_S, ScriptedGalaxy, scripted_galaxy
@@ -22,6 +24,7 @@ from .scripted import WITHIN_S, ScriptedGalaxy, scripted_galaxy
 OK, USAGE, REFUSED, SENT_AWAY = 0, 2, 3, 4
 NOWHERE = "http://127.0.0.1:1"
 ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "device_agents"]
 
 
 def said(*words: str) -> Result:
@@ -61,7 +64,7 @@ def test_the_help_names_the_commands_and_their_options():
 
     assert [result.exit_code for result in (top, joining, running)] == [OK] * 3
     for result, words in (
-        (top, ["join", "run"]),
+        (top, ["join", "run", "sleep", "wake"]),
         (joining, ["url", "token", "--name", "--state", "GALAXY_AGENT_STATE"]),
         (running, ["--kind", "--label", "--slots", "--state", "--log-level", "--brain", "--brain-model", "key=value"]),
     ):
@@ -188,7 +191,7 @@ def test_a_work_folder_that_cannot_be_made_is_told(folder):
 
 
 def started(folder: Path) -> "asyncio.subprocess.Process":
-    command = [sys.executable, "-m", "device_agents", "run", "--state", str(folder), "--slots", "1000", "--label", "a="]
+    command = [*COMMAND, "run", "--state", str(folder), "--slots", "1000", "--label", "a="]
     pipe = asyncio.subprocess.PIPE
     return asyncio.create_subprocess_exec(*command, cwd=ROOT, stderr=pipe)
 
@@ -241,3 +244,49 @@ async def test_an_agent_that_finds_no_galaxy_goes_on_dialling_until_it_is_told_t
         _, stderr = await process.communicate()
 
     assert (process.returncode, "Traceback" in stderr.decode()) == (OK, False)
+
+
+@pytest.mark.parametrize("jump_s", [600.0, -600.0])
+def test_a_jump_of_the_wall_clock_changes_nothing(monkeypatch, jump_s):
+    now, wall = _clock(), time.time
+    before = now()
+    monkeypatch.setattr("time.time", lambda: wall() + jump_s)
+
+    assert 0.0 <= now() - before < 5.0
+
+
+def test_nobody_is_asked_to_sleep_where_no_agent_runs(folder):
+    code, words = the_end(said("sleep", "--for", "30m", "--state", str(folder)))
+
+    assert (code, words) == (REFUSED, f"no agent runs in {folder}")
+    assert the_end(said("sleep", "--for", "soon", "--state", str(folder)))[0] == REFUSED
+
+
+def test_an_agent_that_is_just_starting_is_not_signalled(folder):
+    """The signal would end it."""
+    lock = locked(folder)
+    try:
+        code, words = the_end(said("wake", "--state", str(folder)))
+    finally:
+        os.close(lock)
+
+    assert (code, "just starting" in words) == (REFUSED, True)
+
+
+@pytest.mark.asyncio
+async def test_a_running_agent_is_sent_to_sleep_and_woken_from_the_command_line(tmp_path):
+    folder = tmp_path / "state"
+    async with scripted_galaxy() as galaxy, asyncio.timeout(2 * WITHIN_S):
+        joined(folder, galaxy, f"http://127.0.0.1:{galaxy.port}")
+        process = await started(folder)
+        line = await galaxy.line()
+        sent = await asyncio.create_subprocess_exec(*COMMAND, "sleep", "--for", "30m", "--state", str(folder), cwd=ROOT)
+        said = await line.next(Sleep)
+        assert (await line.next(Bye)).code == ByeCode.STOPPING
+        woken = await asyncio.create_subprocess_exec(*COMMAND, "wake", "--state", str(folder), cwd=ROOT)
+        await galaxy.line()
+        codes = [await sent.wait(), await woken.wait()]
+        process.send_signal(signal.SIGTERM)
+        await process.communicate()
+
+    assert (round(said.for_s), codes, process.returncode) == (1800, [OK, OK], OK)
