@@ -161,6 +161,8 @@ async def test_a_device_that_goes_to_sleep_says_so_and_stays_away_until_it_is_wo
         assert (await line.next(Bye)).code == ByeCode.STOPPING
         gate.go.set()
         await until(lambda: device.reports_on_disk() == [A])
+        bye_at = time.monotonic()
+        await until(lambda: time.monotonic() > bye_at + 0.3)
         assert galaxy._lines.empty()
         device.agent.wake()
         assert outcome_of(await (await galaxy.line()).next(Report)) == (A, Outcome.SUCCEEDED, "")
