@@ -297,7 +297,7 @@ class Runner:
                 self._metrics.ready_to_dispatch.observe(event.waited_s)
             case StarReported():
                 course = self.core.constellations[event.constellation].courses[event.star]
-                self._metrics.dispatch_to_report.observe(event.at - course.attempts[-1].leased_at)
+                self._metrics.dispatch_to_report.observe(event.at - course.attempts[event.attempt - 1].leased_at)
         constellation = self.core.constellations.get(stream)
         paused = constellation.paused if constellation else ""
         for order in self.core.apply(event):

@@ -154,16 +154,11 @@ def _held(node: Parts, device: str, header: str) -> tuple[AttemptId, Instruction
         raise not_held from None
     constellation = node.runner.core.constellations.get(attempt.constellation)
     course = constellation.courses.get(attempt.star) if constellation else None
-    held = course.attempt if course else None
-    if (
-        course is None
-        or held is None
-        or (held.device, held.number) != (device, attempt.number)
-        or str(attempt) != header
-    ):
+    held = course.holding(attempt.number) if course else None
+    if course is None or held is None or held.device != device or str(attempt) != header:
         raise not_held
-    if course.stopping:
-        raise Problem(403, "not-its-attempt", f"{attempt} was revoked: {course.stopping}")
+    if held.stopping:
+        raise Problem(403, "not-its-attempt", f"{attempt} was revoked: {held.stopping}")
     if course.star.instruction is None or held.purpose is not Purpose.RUN:
         raise Problem(403, "not-its-attempt", f"{attempt} calls a tool; the model is lent for instructions only")
     return attempt, course.star.instruction
@@ -176,8 +171,8 @@ async def _count(node: Parts, attempt: AttemptId) -> None:
         return
     if len(lent.tokens) >= ATTEMPTS_COUNTED_MAX:
         lent.tokens = {one: tokens for one, tokens in lent.tokens.items() if _is_held(node, one)}
-    tokens = 0
-    if core.constellations[attempt.constellation].courses[attempt.star].attempts[-1].leased_at < node.began_at:
+    tokens, course = 0, core.constellations[attempt.constellation].courses[attempt.star]
+    if course.attempts[attempt.number - 1].leased_at < node.began_at:
         tokens = await _recorded(node, attempt)
     lent.tokens.setdefault(attempt, tokens)
 
@@ -185,7 +180,7 @@ async def _count(node: Parts, attempt: AttemptId) -> None:
 def _is_held(node: Parts, attempt: AttemptId) -> bool:
     constellation = node.runner.core.constellations.get(attempt.constellation)
     course = constellation.courses.get(attempt.star) if constellation else None
-    return bool(course and course.attempt and course.attempt.number == attempt.number)
+    return bool(course and course.holding(attempt.number))
 
 
 async def _recorded(node: Parts, attempt: AttemptId) -> int:

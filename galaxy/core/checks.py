@@ -29,6 +29,7 @@ from .events import (
     StarAccepted,
     StarProgressed,
     StarReported,
+    StopBegun,
     UsageReserved,
     UsageSettled,
 )
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 def check(core: "Orchestrator", event: Event) -> None:
     """Raise Refused unless the event can be applied to the core as it is."""
     match event:
-        case StarReported() | StarAccepted() | StarProgressed() | LeaseEnded():
+        case StarReported() | StarAccepted() | StarProgressed() | StopBegun() | LeaseEnded():
             _require_holder(core, event)
         case ConstellationSubmitted():
             _require_submittable(core, event)
@@ -139,6 +140,7 @@ def recorded_refusal(core: "Orchestrator", event: Event, refusal: Refused) -> Re
                 attempt=event.attempt,
                 device=event.device,
                 reason=str(refusal),
+                said=event.outcome if isinstance(event, StarReported) else event.cause,
             )
         case ((ConstellationEdited() | GoalReached() | GoalGivenUp()), StaleConsult()):
             return AnswerRefused(
@@ -158,15 +160,17 @@ def _require_attempt_id(text: str) -> None:
         raise Conflict(str(exc)) from None
 
 
-def _require_holder(core: "Orchestrator", event: StarReported | StarAccepted | StarProgressed | LeaseEnded) -> None:
+def _require_holder(
+    core: "Orchestrator", event: StarReported | StarAccepted | StarProgressed | StopBegun | LeaseEnded
+) -> None:
     """A device may speak of an attempt only while it holds it."""
     name = str(attempts.AttemptId(event.constellation, event.star, event.attempt))
     constellation = core.constellations.get(event.constellation)
     course = constellation.courses.get(event.star) if constellation else None
     if course is None:
         raise StaleAttempt(name, "is of no open constellation")
-    held = course.attempt
-    if held is None or held.number != event.attempt:
+    held = course.holding(event.attempt)
+    if held is None:
         raise StaleAttempt(name, "is over")
     if held.device != event.device:
         raise StaleAttempt(name, f"is held by {held.device}, not by {event.device}")

@@ -67,7 +67,7 @@ def _supersede(c: "Constellation", draft: "Draft", at: float) -> None:
             course.failure_held = False
             c.move(course, FAILED, at)
         elif course.state in HELD_BY_DEVICE:
-            course.stopping = f"superseded by {by}"
+            course.stop(f"superseded by {by}")
             c.stirred.append(star_id)
 
 
@@ -79,6 +79,8 @@ def resumed(c: "Constellation", event: ConstellationResumed) -> None:
     c.paused = ""
     consulting.go_on(c, event.at)
     for star_id, course in c.courses.items():
+        if course.state in HELD_BY_DEVICE:
+            c.stirred.append(star_id)
         if course.state is not READY:
             continue
         if course.failure_held and not consulting.is_open_about(c, star_id):  # going on without an answer: so be it
@@ -93,7 +95,7 @@ def cancel_requested(c: "Constellation", event: CancelRequested) -> None:
     c.cancelled = event.reason or "cancelled"
     for course in c.courses.values():
         if course.state in HELD_BY_DEVICE:
-            course.stopping = course.stopping or c.cancelled
+            course.stop(c.cancelled)
             c.stirred.append(course.star.id)
         elif course.state in NOT_STARTED:
             c.close(course, CANCELLED, c.cancelled, event.at)

@@ -188,6 +188,14 @@ class StarAccepted(ConstellationEvent, frozen=True, kw_only=True):
     device: str
 
 
+class StopBegun(ConstellationEvent, frozen=True, kw_only=True):
+    """The device is stopping the attempt, as it was told to."""
+
+    star: str
+    attempt: int
+    device: str
+
+
 class StarProgressed(ConstellationEvent, frozen=True, kw_only=True):
     star: str
     attempt: int
@@ -207,12 +215,13 @@ class StarReported(ConstellationEvent, frozen=True, kw_only=True):
 
 
 class ReportRefused(ConstellationEvent, frozen=True, kw_only=True):
-    """A device spoke of an attempt that is over or not its own; nothing followed from it."""
+    """A device spoke of an attempt that is over or not its own; nothing followed from it. `said` is what it was."""
 
     star: str
     attempt: int
     device: str
     reason: str
+    said: str = ""
 
 
 # What the core decided, or the clock made true.
@@ -230,6 +239,26 @@ class StarLeased(ConstellationEvent, frozen=True, kw_only=True):
     candidates: tuple[Candidate, ...] = ()
     refused: dict[str, str] = {}
     rule: str = ""  # the standing rule that approved it
+    beside: int = 0  # the attempt that it is a second one to
+    why: str = ""  # it is made beside that one
+
+
+class AttemptRevoked(ConstellationEvent, frozen=True, kw_only=True):
+    """The attempt is to be stopped, for another attempt at its star goes on."""
+
+    star: str
+    attempt: int
+    device: str
+    reason: str
+
+
+class StopUnconfirmed(ConstellationEvent, frozen=True, kw_only=True):
+    """A device that is there was told to stop the attempt, and has not said in time that it did: it may still act."""
+
+    star: str
+    attempt: int
+    device: str
+    reason: str
 
 
 class LeaseEnded(ConstellationEvent, frozen=True, kw_only=True):
@@ -298,34 +327,64 @@ class DeviceJoined(Event, frozen=True, kw_only=True):
     token_digest: str
 
 
-class DeviceConnected(Event, frozen=True, kw_only=True):
-    """A device proved its key. Unless it resumed its session, `held` is all that it still answers for."""
+class OfDevice(Event, frozen=True, kw_only=True):
+    """Something of one device that has joined and may still take part."""
 
     device: str
+
+
+class OfConnected(OfDevice, frozen=True, kw_only=True):
+    """Something of one device that is connected."""
+
+
+class DeviceConnected(OfDevice, frozen=True, kw_only=True):
+    """A device proved its key. Unless it resumed its session, `held` is all that it still answers for."""
+
     boot: str
     profile: Profile
     resumed: bool = False
     held: tuple[Held, ...] = ()
+    journal: str = ""  # names the record of begun calls on the device; another one knows nothing of those before
 
 
-class DeviceProfiled(Event, frozen=True, kw_only=True):
-    device: str
+class DeviceProfiled(OfDevice, frozen=True, kw_only=True):
     profile: Profile
 
 
-class DeviceDisconnected(Event, frozen=True, kw_only=True):
-    device: str
+class DeviceDisconnected(OfConnected, frozen=True, kw_only=True):
     reason: str
 
 
-class DeviceDraining(Event, frozen=True, kw_only=True):
-    device: str
+class DeviceSuspected(OfConnected, frozen=True, kw_only=True):
+    """A connected device has been silent for unlikely long; `phi` is -log10 of how likely it is that it will speak."""
+
+    phi: float
+    reason: str
+
+
+class DeviceTrusted(OfConnected, frozen=True, kw_only=True):
+    """A suspected device has spoken."""
+
+
+class DeviceAsleep(OfConnected, frozen=True, kw_only=True):
+    """The device said that it goes to sleep, and when it means to be back."""
+
+    until: float
+    reason: str = ""
+
+
+class DeviceLost(OfDevice, frozen=True, kw_only=True):
+    """The device has been gone for so long that nobody counts on it."""
+
+    reason: str
+
+
+class DeviceDraining(OfDevice, frozen=True, kw_only=True):
     reason: str
     by: str = ""
 
 
-class DeviceRevoked(Event, frozen=True, kw_only=True):
-    device: str
+class DeviceRevoked(OfDevice, frozen=True, kw_only=True):
     reason: str
     by: str = ""
 
@@ -364,10 +423,13 @@ AnyEvent = (
     | ApprovalGiven
     | ApprovalDenied
     | StarAccepted
+    | StopBegun
     | StarProgressed
     | StarReported
     | ReportRefused
     | StarLeased
+    | AttemptRevoked
+    | StopUnconfirmed
     | LeaseEnded
     | StarFailed
     | LineJudged
@@ -379,6 +441,10 @@ AnyEvent = (
     | DeviceConnected
     | DeviceProfiled
     | DeviceDisconnected
+    | DeviceSuspected
+    | DeviceTrusted
+    | DeviceAsleep
+    | DeviceLost
     | DeviceDraining
     | DeviceRevoked
     | RuleMade

@@ -7,7 +7,7 @@ from msgspec import Struct
 from protocol.vocabulary import Effect, Failure, ToolSpec
 
 from . import consulting
-from .attempt import Attempt, Candidate, LeaseEnd, Purpose
+from .attempt import Attempt, AttemptId, Candidate, LeaseEnd, Purpose
 from .constellation import Constellation
 from .course import Course
 from .fleet import Device, Presence
@@ -33,7 +33,7 @@ def wait(
     if course.state in TERMINAL:
         return None
     if course.state in HELD_BY_DEVICE:
-        return Wait(f"stopping: {course.stopping}") if course.stopping else None
+        return Wait(_stopping(course)) if course.stopping else None
     if course.state is WAITING:
         return Wait(_undecided(constellation, course))
     if course.failure_held and course.failure:
@@ -54,23 +54,41 @@ def wait(
 
 def silence(course: Course, attempt: Attempt, device: Device | None) -> tuple[LeaseEnd, Failure]:
     """Return what it means that a deadline passed while a device held an attempt."""
-    if course.stopping:
+    policy = course.star.disconnect
+    if device is None or device.presence is not Presence.CONNECTED:
+        if attempt.stopping and policy.stops_after_s:
+            text = f"{attempt.device} is gone, and its own rule has stopped it after {policy.stops_after_s:g} s"
+        else:
+            text = f"{attempt.device} has been gone for {policy.lost_after_s:g} s"
+        return LeaseEnd.LOST, Failure("device_lost", text, retryable=True)
+    if attempt.stopping:
         text = f"{attempt.device} was told to stop and has not said that it did"
         return LeaseEnd.UNCONFIRMED, Failure("stop_unconfirmed", text)
-    if device is None or device.presence is not Presence.CONNECTED:
-        text = f"{attempt.device} has been gone for {course.star.disconnect.lost_after_s:g} s"
-        return LeaseEnd.LOST, Failure("device_lost", text, retryable=True)
     text = f"{attempt.device} has not reported within {course.star.timeouts.run_s:g} s and the grace"
     return LeaseEnd.OVERRAN, Failure("overran", text, retryable=True)
 
 
-def absence(course: Course) -> tuple[LeaseEnd, Failure]:
+def absence(attempt: Attempt, *, same_journal: bool) -> tuple[LeaseEnd, Failure]:
     """Return what it means that a device came back and does not answer for the attempt that it was given."""
-    if course.attempts[-1].accepted_at is None:
+    if not same_journal:
+        text = "the device came back without its journal: nobody knows whether it had begun"
+        return LeaseEnd.LOST, Failure("device_lost", text, retryable=True)
+    if attempt.accepted_at is None:
         text = "the device came back and has not begun it"
         return LeaseEnd.NOT_STARTED, Failure("not_started", text, retryable=True)
     text = "the device came back without it, though it had begun"
     return LeaseEnd.LOST, Failure("device_lost", text, retryable=True)
+
+
+def superseded(name: AttemptId, course: Course | None) -> str:
+    """Return why an attempt that a device still holds is none of its star's any more."""
+    if course is None:
+        return "its constellation has ended"
+    if course.state in TERMINAL:
+        return f"its star has {course.state}"
+    if name.number < len(course.attempts):
+        return f"attempt {len(course.attempts)} has taken its place"
+    return "it is over"
 
 
 def unplaced(course: Course, wait: Wait | None) -> Failure:
@@ -103,6 +121,18 @@ def _own_effects(star: Star, tools: Mapping[str, ToolSpec]) -> list[Effect]:
     """An instruction does what its tools do."""
     called = star.instruction.tools if star.instruction else (star.tool,)
     return [tools[tool].effect if tool in tools else Effect.ONCE for tool in called] or [Effect.PURE]
+
+
+def _stopping(course: Course) -> str:
+    told = []
+    for attempt in course.open:
+        if attempt.unconfirmed:
+            told.append(f"{attempt.device} has not confirmed it and may still act")
+        elif attempt.stopping_at is None:
+            told.append(f"{attempt.device} has not answered yet")
+        else:
+            told.append(f"{attempt.device} is stopping it")
+    return f"stopping: {course.stopping}; {', '.join(told)}"
 
 
 def _failure_held(constellation: Constellation, course: Course, failure: Failure) -> str:

@@ -197,7 +197,7 @@ async def test_what_was_given_up_while_a_device_was_gone_does_not_reach_it_when_
     constellation = await node.submit(verified)
     await laptop.cut()
     await node.tasks[-1]
-    node.clock.jump(6.0)
+    node.clock.jump(7.0)
     await node.runner.durable()
     await laptop.connect()
     asking = await laptop.call()

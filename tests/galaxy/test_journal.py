@@ -46,6 +46,9 @@ EXAMPLES: list[Event] = [
     events.StarLeased(
         at=1.5, **TRIED, effect=Effect.ONCE, candidates=(Candidate("laptop", 0.0, 0, 1),), refused={"x": "y"}
     ),
+    events.StopBegun(at=1.5, **TRIED),
+    events.AttemptRevoked(at=1.5, **TRIED, reason="the other is kept"),
+    events.StopUnconfirmed(at=1.5, **TRIED, reason="silent"),
     events.LeaseEnded(at=1.5, **TRIED, cause=events.LeaseEnd.LOST, failure=FAILURE),
     events.StarFailed(at=1.5, **STAR, failure=FAILURE),
     events.LineJudged(at=1.5, constellation="c", source="a", target="b", met=False, error="why"),
@@ -57,6 +60,10 @@ EXAMPLES: list[Event] = [
     events.DeviceConnected(at=1.5, device="laptop", boot="b", profile=PROFILE, held=(Held("c/a#1", Holding.RUNNING),)),
     events.DeviceProfiled(at=1.5, device="laptop", profile=PROFILE),
     events.DeviceDisconnected(at=1.5, device="laptop", reason="cut"),
+    events.DeviceSuspected(at=1.5, device="laptop", phi=8.0, reason="silent"),
+    events.DeviceTrusted(at=1.5, device="laptop"),
+    events.DeviceAsleep(at=1.5, device="laptop", until=9.5, reason="night"),
+    events.DeviceLost(at=1.5, device="laptop", reason="gone"),
     events.DeviceDraining(at=1.5, device="laptop", reason="x"),
     events.DeviceRevoked(at=1.5, device="laptop", reason="x"),
     events.RuleMade(at=1.5, rule="r", tool="t", pattern=Raw(b'{"x":"*"}'), expires_at=2.5, by="ann"),

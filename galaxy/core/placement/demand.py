@@ -9,13 +9,17 @@ from ..fleet import Device, Presence
 
 
 class Demand(NamedTuple):
-    """Tools, labels, a pinned device, devices to avoid while another can do it, and those that are granted (or all)."""
+    """Tools, labels, a pinned device, devices to avoid while another can do it, those that are granted (or all).
+
+    `not_on` are devices that may not have it at all, for they hold another attempt at the same star.
+    """
 
     tools: frozenset[str]
     labels: tuple[tuple[str, str], ...] = ()
     device: str = ""
     avoid: frozenset[str] = frozenset()
     among: tuple[str, ...] = ()
+    not_on: frozenset[str] = frozenset()
 
 
 class Feasible(NamedTuple):
@@ -61,14 +65,22 @@ def feasible(demand: Demand, devices: Mapping[str, Device]) -> Feasible:
 def _obstacle(demand: Demand, device: Device) -> str:
     if demand.device and device.id != demand.device:
         return f"the star is pinned to {demand.device}"
+    if device.id in demand.not_on:
+        return "it holds the first attempt"
     if demand.among and device.id not in demand.among:
         return "the constellation is not granted it"
     if device.presence is not Presence.CONNECTED or device.profile is None:
-        return f"it is {device.presence}"
+        return f"it is {device.presence}{f': {device.reason}' if device.reason else ''}"
+    if device.wakes_at is not None:
+        return "it goes to sleep"
+    if device.suspected:
+        return f"it is suspected: {device.suspected}"
     if device.draining:
         return f"it is draining: {device.draining}"
     if missing := demand.tools - {tool.name for tool in device.profile.tools}:
         return f"it has no tool {_listed(missing)}"
+    if withdrawn := demand.tools & device.profile.withdrawn.keys():
+        return f"it has withdrawn {_listed(f'{tool} ({device.profile.withdrawn[tool]})' for tool in withdrawn)}"
     if wrong := [f"{k}={v}" for k, v in demand.labels if device.profile.labels.get(k) != v]:
         return f"it has no label {_listed(wrong)}"
     return ""

@@ -14,7 +14,17 @@ import pytest
 
 from galaxy.core.edit import AddLine, AddStar, AnyOperation, RemoveLine, RemoveStar, Retry, Skip, Supersede, UpdateStar
 from galaxy.core.errors import InvalidEdit, Refused
-from galaxy.core.events import ConstellationEnded, EffectJudged, Event, LeaseEnded, LineJudged, NodeStarted, StarFailed
+from galaxy.core.events import (
+    AttemptRevoked,
+    ConstellationEnded,
+    EffectJudged,
+    Event,
+    LeaseEnded,
+    LineJudged,
+    NodeStarted,
+    StarFailed,
+    StopUnconfirmed,
+)
 from galaxy.core.star import Disconnect, Line, OnFailure, Star, Timeouts, Verify, When
 from galaxy.core.star import Retry as RetryPolicy
 from protocol.vocabulary import Effect, Failure
@@ -79,6 +89,9 @@ def told_of(event: Event) -> str:
     match event:
         case LeaseEnded():
             return f"lease of {event.constellation}/{event.star}#{event.attempt} ended: {event.cause}"
+        case StopUnconfirmed() | AttemptRevoked():
+            name = f"{event.constellation}/{event.star}#{event.attempt}"
+            return f"{'stop' if isinstance(event, StopUnconfirmed) else 'end'} of {name}: {event.reason}"
         case StarFailed():
             return f"{event.constellation}/{event.star} failed: {event.failure.code}"
         case LineJudged():
