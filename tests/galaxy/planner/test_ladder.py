@@ -44,16 +44,16 @@ TESTED: Mapping[str, Planner] = {**PLANNERS, "repair": Repair()}
 
 
 class Answers(MemoryStore):
-    """A store that says when a question was answered, or closed."""
+    """A store that says when a question has an end."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.answered = asyncio.Event()
+        self.closed = asyncio.Event()
 
     async def append(self, batch: Any) -> None:
         await super().append(batch)
         if any(isinstance(event_of(row), ConstellationEdited | ConsultClosed | AnswerRefused) for row in batch.rows):
-            self.answered.set()
+            self.closed.set()
 
     async def recorded(self, stream: str) -> list[Event]:
         return [event_of(row) for row in await self.events(stream, 0, 1_000)]
@@ -94,7 +94,7 @@ async def test_a_node_and_a_backtest_ask_the_same_in_the_same_order(
             held_by = runner.core.constellations["c"].courses["a"].attempts[0].device
             await runner.tell(fail("c/a#1", 2.0, by=held_by, failure=failure))
         async with asyncio.timeout(WITHIN_S):
-            await store.answered.wait()
+            await store.closed.wait()
 
     log = [event for event in await store.recorded("c") if isinstance(event, ConstellationEvent)]
     found = await backtested((planner, TESTED[planner]), None, each(log), each(await store.recorded(FLEET)))
