@@ -100,6 +100,14 @@ class Placer:
         mean = self._mean_run_s.get(tool, ran_s)
         self._mean_run_s[tool] = mean + MEAN_RUN_WEIGHT * (ran_s - mean)
 
+    def asked(self) -> Iterator[tuple[Constellation, Course]]:
+        """Yield the stars that wait for approval."""
+        for constellation_id, star_id in self._asked:
+            constellation = self._constellations.get(constellation_id)
+            course = constellation.courses.get(star_id) if constellation else None
+            if constellation and course:
+                yield constellation, course
+
     # what follows
 
     def rulings(self, now: float) -> Iterator[ApprovalGiven]:
