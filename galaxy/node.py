@@ -31,8 +31,9 @@ from .core.orchestrator import Orchestrator
 from .gateway import Gateway
 from .journal import constellation_of, fleet_of
 from .metrics import Metrics
-from .planner.consult import LLM, OUTLINE, Consultations
+from .planner.consult import Consultations
 from .planner.contract import Planner
+from .planner.ladder import LLM, OUTLINE
 from .planner.outline import Outline
 from .planner.prices import Price
 from .runner import Runner

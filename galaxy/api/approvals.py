@@ -120,9 +120,9 @@ async def end_rule(node: Node, rule_id: str) -> Response:
 
 
 def _waiting(node: Parts) -> Iterator[tuple[Constellation, Course, Approval]]:
-    for c in node.runner.core.constellations.values():
-        if not c.cancelled:
-            yield from ((c, x, x.approval) for x in c.courses.values() if x.approval and x.needs_approval)
+    for c, course in node.runner.core.placer.asked():
+        if course.approval and course.needs_approval and not c.cancelled:
+            yield c, course, course.approval
 
 
 def _asked(c: Constellation, course: Course, approval: Approval) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from ..core.events import (
 from ..core.goal import REPAIR, Planning
 from ..core.star import Line, Star
 from ..core.states import ConstellationState
-from ..planner.consult import EXTERNAL
+from ..planner.ladder import EXTERNAL
 from ..views import analysis, pictures
 from . import schemas, shown, words
 from .dry_run import dry_run

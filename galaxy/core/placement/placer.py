@@ -136,6 +136,14 @@ class Placer:
             runs = self._runs_s[tool] = deque(maxlen=RUNS_KEPT)
         runs.append(ran_s)
 
+    def asked(self) -> Iterator[tuple[Constellation, Course]]:
+        """Yield the stars that wait for approval."""
+        for constellation_id, star_id in self._asked:
+            constellation = self._constellations.get(constellation_id)
+            course = constellation.courses.get(star_id) if constellation else None
+            if constellation and course:
+                yield constellation, course
+
     # what follows
 
     def rulings(self, now: float) -> Iterator[ApprovalGiven]:
