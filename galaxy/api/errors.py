@@ -15,6 +15,8 @@ from ..store.errors import StoreUnavailable
 
 MEDIA_TYPE = "application/problem+json"
 ERRORS_SHOWN = 20
+RETRY_SOON = {"Retry-After": "1"}
+RETRY_LATER = {"Retry-After": "5"}  # as often as the store is tried again when it is gone for long
 
 NEXT = {
     "stale-revision": "Read the constellation again and make the edit against its revision.",
@@ -102,7 +104,7 @@ def problem_of(exc: Exception) -> Problem:
         case Conflict() | Refused():
             return Problem(409, "conflict", text)
         case StoreUnavailable():
-            return Problem(503, "store-unavailable", text)
+            return Problem(503, "store-unavailable", text, headers=RETRY_LATER)
         case WrongOffset():
             return Problem(409, "wrong-offset", text, offset=exc.offset)
         case WrongBytes():
@@ -110,7 +112,7 @@ def problem_of(exc: Exception) -> Problem:
         case TooLarge():
             return Problem(413, "too-large", text)
         case TimeoutError():
-            return Problem(503, "busy", "no answer in time")
+            return Problem(503, "busy", "no answer in time", headers=RETRY_SOON)
         case RequestValidationError():
             return _invalid(exc)
         case HTTPException():
@@ -123,8 +125,8 @@ def install(app: FastAPI) -> None:
     """Let the application answer with problems."""
 
     async def handle(_: Request, exc: Exception) -> Response:
-        headers = getattr(exc, "headers", None)
-        return response(problem_of(exc), headers)
+        problem = problem_of(exc)
+        return response(problem, problem.headers or getattr(exc, "headers", None))
 
     for kind in (
         Problem,

@@ -22,7 +22,7 @@ from ..runner import Runner
 from ..store.contract import Answered, Recovered, Row, Store
 from ..store.errors import StoreUnavailable
 from .agent_model import AgentLlm, Lent
-from .errors import Problem
+from .errors import RETRY_SOON, Problem
 
 ANSWER_WITHIN_S = 10.0  # a commit takes milliseconds; a store that is gone may take for ever
 PAGE_ROWS = 5_000
@@ -57,8 +57,13 @@ class Parts:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             await self.runner.tell(event, answered)
 
-    async def durable(self) -> None:
-        """Return once all that the core shows is safe to act on; raise StoreUnavailable or TimeoutError."""
+    async def durable(self, stream: str = "") -> None:
+        """Return once all that the core shows is safe to act on; raise StoreUnavailable or TimeoutError.
+
+        While the store is in trouble, what is recorded can still be shown: a stream that nothing was added to.
+        """
+        if stream and (self.runner.store_trouble or self.runner.is_full) and self.runner.is_recorded(stream):
+            return
         self._require_recording()
         async with asyncio.timeout(ANSWER_WITHIN_S):
             await self.runner.durable()
@@ -97,6 +102,8 @@ class Parts:
     def _require_recording(self) -> None:
         if self.runner.store_trouble:
             raise StoreUnavailable(self.runner.store_trouble)
+        if self.runner.is_full:  # its answer would come too late, and it would stay there all the same
+            raise Problem(503, "busy", "more is waiting to be recorded than may", headers=RETRY_SOON)
 
     async def _all_rows(self, stream: str) -> list[Row]:
         rows: list[Row] = []

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from galaxy.store.contract import Batch
 from galaxy.store.database import read_errors
-from galaxy.store.errors import StoreConflict, StoreCorrupt, StoreInUse, StoreUnavailable
+from galaxy.store.errors import MISTAKE, StoreConflict, StoreCorrupt, StoreInUse, StoreRefused, StoreUnavailable
 from galaxy.store.queries import summary_values
 
 CONNECT_S = 10.0
@@ -159,6 +159,10 @@ class PostgresJournal:
             raise StoreUnavailable(f"{self._name} cannot be written now: {error!r}") from error
         except _DAMAGED as error:
             raise StoreCorrupt(f"{self._name} is damaged: {error}. Stop Galaxy and restore a copy.") from error
+        except asyncpg.UniqueViolationError:
+            raise  # what is recorded already is looked at
+        except asyncpg.PostgresError as error:
+            raise StoreRefused(f"{self._name} refuses what Galaxy writes: {error}. {MISTAKE}") from error
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

@@ -6,6 +6,7 @@ Only a disk that is slower than that is worth a thread. Which it is shows by its
 """
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +23,7 @@ from sqlalchemy.dialects import sqlite
 from galaxy.store import schema
 from galaxy.store.checkpoints import Checkpoints, copy_log
 from galaxy.store.contract import Batch, Row
-from galaxy.store.errors import StoreConflict, StoreCorrupt, StoreUnavailable
+from galaxy.store.errors import MISTAKE, StoreConflict, StoreCorrupt, StoreRefused, StoreUnavailable
 from galaxy.store.queries import INSERTS, put_summaries, summary_values
 
 Durability = Literal["power", "process"]  # what an acknowledged batch survives: a power cut, or kill -9 only
@@ -81,6 +82,8 @@ class SqliteJournal:
     """The one writer of a folder's database. `quick_s` = 0 sends every commit to the thread."""
 
     def __init__(self, path: Path, durability: Durability, *, quick_s: float = QUICK_S, busy_s: float = BUSY_S) -> None:
+        self._path = path
+        self._file = os.stat(path)
         self._busy_s = busy_s
         self._pace = Pace(quick_s)
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
@@ -97,6 +100,7 @@ class SqliteJournal:
         inline = self._last.done() and len(batch.rows) <= INLINE_ROWS_MAX and self._pace.is_quick()
         if not (inline and self._commit_unless_busy(batch)):
             await self._in_thread(lambda: self._patiently(lambda: self._commit(batch)))
+        self._require_in_place()
         self._checkpoints.written(batch)
 
     async def write(self, statement: UpdateBase) -> int:
@@ -108,6 +112,17 @@ class SqliteJournal:
             await self._in_thread(self._connection.close)
         finally:
             self._thread.shutdown()
+
+    def _require_in_place(self) -> None:
+        """Raise unless what was written is where the next start looks for it: SQLite goes on writing to a lost file."""
+        try:
+            found = os.stat(self._path)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"{self._path} was moved or removed: put it back, or stop Galaxy and restore a copy"
+            ) from error
+        if not os.path.samestat(found, self._file):
+            raise StoreConflict(f"another file has taken the place of {self._path} while Galaxy wrote to it")
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         self._last = future = self._thread.submit(work)
@@ -200,7 +215,7 @@ class SqliteJournal:
 
 @contextmanager
 def sqlite_errors() -> Iterator[None]:
-    """Tell a passing condition from damage; mistakes of ours pass through."""
+    """Tell a passing condition from damage, and both from what can never be written."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -209,7 +224,7 @@ def sqlite_errors() -> Iterator[None]:
             raise StoreUnavailable(f"the store cannot be written now: {error}") from error
         if code in _DAMAGED:
             raise StoreCorrupt(f"the store is damaged: {error}. Stop Galaxy and restore a copy.") from error
-        raise
+        raise StoreRefused(f"SQLite refuses what Galaxy writes: {error}. {MISTAKE}") from error
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
