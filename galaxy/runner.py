@@ -34,7 +34,7 @@ from .core.events import (
 )
 from .core.orchestrator import Orchestrator
 from .core.orders import AskPlanner, DeviceOrder, PlannerOrder, StopAsking
-from .journal import row_of, snapshot_of, stream_of
+from .journal import artifacts_named, row_of, snapshot_of, stream_of
 from .metrics import Metrics
 from .store.contract import Answered, Batch, Row, Store, Summary
 from .store.errors import StoreUnavailable
@@ -75,6 +75,7 @@ class Work:
     rows: list[Row] = field(default_factory=list)
     summaries: dict[str, Summary] = field(default_factory=dict)
     answered: list[Answered] = field(default_factory=list)
+    uses: list[tuple[str, str]] = field(default_factory=list)
     orders: list[DeviceOrder] = field(default_factory=list)
     asked: list[PlannerOrder] = field(default_factory=list)
     dones: list[tuple[Callable[[Refused | None], None], Refused | None]] = field(default_factory=list)
@@ -244,7 +245,7 @@ class Runner:
                         await self._store.snapshot(stream, seq, body)
 
     async def _record(self, work: Work) -> None:
-        batch = Batch(work.rows, list(work.summaries.values()), work.answered)
+        batch = Batch(work.rows, list(work.summaries.values()), work.answered, work.uses)
         began, tries = perf_counter(), 0
         self._recording_since = self._now()
         while True:
@@ -325,7 +326,10 @@ class Runner:
     def _apply(self, event: Event, work: Work) -> None:
         stream = stream_of(event)
         seq = self._seqs[stream] = self._seqs.get(stream, 0) + 1
-        work.rows.append(row_of(event, stream, seq))
+        row = row_of(event, stream, seq)
+        work.rows.append(row)
+        if named := artifacts_named(row.body):
+            work.uses += [(name, stream) for name in named]
         match event:
             case StarLeased():
                 self._metrics.ready_to_dispatch.observe(event.waited_s)

@@ -22,6 +22,7 @@ NEXT = {
     "stale-revision": "Read the constellation again and make the edit against its revision.",
     "invalid-edit": "Correct what stands at `place` and send it again; nothing was changed.",
     "unknown-id": "List what there is, and check the spelling.",
+    "forgotten": "Keep ended constellations longer (GALAXY_KEEP_ENDED_DAYS), or take copies of what they say in time.",
     "conflict": "Read the current state; the request does not fit it.",
     "invalid-request": "Correct what stands at each place and send it again; nothing was changed.",
     "unauthorized": "Send `Authorization: Bearer TOKEN`; the token was printed when the galaxy was made.",
@@ -83,8 +84,8 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in sorted(statuses)}
 
 
-READING = problems(401, 403, 404, 422, 503)
-WRITING = problems(400, 401, 403, 404, 409, 413, 422, 503)
+READING = problems(401, 403, 404, 410, 422, 503)
+WRITING = problems(400, 401, 403, 404, 409, 410, 413, 422, 503)
 
 
 def problem_of(exc: Exception) -> Problem:

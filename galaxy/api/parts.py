@@ -21,6 +21,7 @@ from ..planner.contract import Planner
 from ..runner import Runner
 from ..store.contract import Answered, Recovered, Row, Store
 from ..store.errors import StoreUnavailable
+from ..upkeep import Keep, Upkeep
 from .agent_model import AgentLlm, Lent
 from .errors import RETRY_SOON, Problem
 
@@ -44,12 +45,14 @@ class Parts:
     llm: AgentLlm | None = None  # the model that devices are lent
     lent: Lent = field(default_factory=Lent)
     began_at: float = field(init=False)
+    upkeep: Upkeep = field(init=False)
     is_stopping: bool = False
     answering: set[str] = field(default_factory=set)  # Idempotency-Keys of requests that are being answered
     ended: OrderedDict[str, Constellation] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
         self.began_at = self.now()
+        self.upkeep = Upkeep(self.store, self.artifacts, Keep(), self.now, self._drop)
 
     async def tell(self, event: Event, answered: Answered | None = None) -> None:
         """Return once the event is durable; raise Refused, StoreUnavailable, or TimeoutError: it may come to be yet."""
@@ -73,8 +76,12 @@ class Parts:
         if constellation_id in self.runner.core.constellations or constellation_id in self.ended:
             return
         # What is no name is nobody's, and not every database can be asked for it.
-        if not NAME.fullmatch(constellation_id) or await self.store.summary(constellation_id) is None:
-            raise Problem(404, "unknown-id", f"no constellation {constellation_id!r}")
+        if NAME.fullmatch(constellation_id):
+            if await self.store.summary(constellation_id) is not None:
+                return
+            if await self.store.forgotten_at(constellation_id) is not None:
+                raise Problem(410, "forgotten", f"{constellation_id} ended long ago and is no longer kept")
+        raise Problem(404, "unknown-id", f"no constellation {constellation_id!r}")
 
     async def constellation(self, constellation_id: str) -> Constellation:
         """Return an open or an ended constellation; raise Problem."""
@@ -98,6 +105,10 @@ class Parts:
         if constellation_id not in self.runner.core.constellations:
             raise Problem(409, "ended", f"{constellation_id} has ended: {found.state}")
         return found
+
+    def _drop(self, forgotten: list[str]) -> None:
+        for constellation_id in forgotten:
+            self.ended.pop(constellation_id, None)
 
     def _require_recording(self) -> None:
         if self.runner.store_trouble:

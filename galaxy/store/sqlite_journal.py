@@ -103,8 +103,12 @@ class SqliteJournal:
         self._require_in_place()
         self._checkpoints.written(batch)
 
-    async def write(self, statement: UpdateBase) -> int:
-        return await self._in_thread(lambda: self._patiently(lambda: self._execute(statement)))
+    async def write(self, *statements: UpdateBase) -> int:
+        return await self._in_thread(lambda: self._patiently(lambda: self._execute_all(statements)))
+
+    async def compact(self) -> None:
+        work = self._thread.submit(lambda: self._patiently(lambda: self._connection.execute("VACUUM")))
+        await asyncio.wrap_future(work)  # it writes the whole file anew, however long that takes
 
     async def close(self) -> None:
         try:
@@ -166,14 +170,14 @@ class SqliteJournal:
 
     def _insert(self, batch: Batch) -> None:
         rows = batch.rows
-        if not batch.summaries and not batch.answered and len(rows) in CHUNK_ROWS:
+        if not (batch.summaries or batch.answered or batch.uses) and len(rows) in CHUNK_ROWS:
             self._connection.execute(_insert_rows(len(rows)), tuple(chain.from_iterable(rows)))
             return
         with self._transaction():
             for part in _chunks(rows):
                 self._connection.execute(_insert_rows(len(part)), tuple(chain.from_iterable(part)))
             self._connection.executemany(_INSERT_ANSWERED, batch.answered)
-            self._connection.executemany(_PUT_SUMMARIES, map(summary_values, batch.summaries))
+            self._put_others(batch)
 
     def _repeat(self, batch: Batch) -> None:
         """Write what is missing of a batch that met itself, or raise StoreConflict."""
@@ -186,10 +190,19 @@ class SqliteJournal:
                 self._connection.execute(_REPEAT_ANSWERED, answer)
                 if self._connection.execute(_SAME_ANSWERED, answer).fetchone() is None:
                     raise StoreConflict(f"the key {answer.key} is answered already, and differs")
-            self._connection.executemany(_PUT_SUMMARIES, map(summary_values, batch.summaries))
+            self._put_others(batch)
+
+    def _put_others(self, batch: Batch) -> None:
+        self._connection.executemany(_PUT_SUMMARIES, map(summary_values, batch.summaries))
+        self._connection.executemany(_PUT_USES, batch.uses)
+
+    def _execute_all(self, statements: Sequence[UpdateBase]) -> int:
+        with self._transaction():
+            touched, *_ = [self._execute(statement) for statement in statements]
+            return touched
 
     def _execute(self, statement: UpdateBase) -> int:
-        compiled = statement.compile(dialect=_NAMED)
+        compiled = statement.compile(dialect=_NAMED, compile_kwargs={"render_postcompile": True})
         return self._connection.execute(str(compiled), compiled.params).rowcount
 
     def _finish_checkpoint(self) -> None:
@@ -258,6 +271,7 @@ _NAMED = sqlite.dialect(paramstyle="named")
 _INSERT = INSERTS["sqlite"]
 _INSERT_ANSWERED = _text(_INSERT(schema.answered))
 _PUT_SUMMARIES = _text(put_summaries(_INSERT))
+_PUT_USES = _text(_INSERT(schema.uses).on_conflict_do_nothing())
 _REPEAT_ROW = _text(_INSERT(schema.events).on_conflict_do_nothing())
 _REPEAT_ANSWERED = _text(_INSERT(schema.answered).on_conflict_do_nothing())
 _SAME_ROW = "SELECT 1 FROM events WHERE stream = ? AND seq = ? AND kind = ? AND at = ? AND body = ?"
