@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from .artifacts import Artifacts
 from .core.events import FLEET, NodeStarted
 from .core.orchestrator import Orchestrator
 from .gateway import Gateway
+from .inspection import Report, inspected
 from .journal import constellation_of, fleet_of
 from .metrics import Metrics
 from .planner.consult import Consultations
@@ -39,13 +40,15 @@ from .planner.prices import Price
 from .runner import Runner
 from .store import Durability, open_store
 from .store.contract import Store
+from .store.errors import StoreCorrupt
+from .upkeep import Keep, Tally, Upkeep, added
 
 log = logging.getLogger(__name__)
 
 GALAXY_SETTING = "galaxy_id"
 LAG_EVERY_S = 1.0
 GOODBYE_WITHIN_S = 5.0
-ANSWERS_KEPT_S = 24 * 3600.0
+DAY_S = 86_400.0
 
 
 class Settings(BaseSettings):
@@ -64,6 +67,11 @@ class Settings(BaseSettings):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     heartbeat_s: float = Field(default=5.0, gt=0, le=300)
+    # For how long what is over is kept; 0 is for ever.
+    keep_ended_days: float = Field(default=0.0, ge=0)  # constellations, since their end
+    keep_artifacts_days: float = Field(default=7.0, ge=0)  # that no constellation names
+    keep_uploads_days: float = Field(default=1.0, ge=0)  # half ones, since their last piece
+    keep_answers_days: float = Field(default=1.0, ge=0)  # of idempotency keys
     llm_url: str = ""  # of an OpenAI-compatible endpoint, /v1 included; without it there is no planner `llm`
     llm_key: SecretStr = SecretStr("")
     llm_model: str = ""
@@ -120,6 +128,28 @@ async def new_api_token(settings: Settings) -> str:
         return token
 
 
+async def let_go(settings: Settings, *, dry_run: bool) -> Tally:
+    """Let go of all that the settings do not keep, and return what it was; raise StoreError, also if the node runs."""
+    folder = settings.data.expanduser()
+    async with _opened(settings, folder) as store:
+        upkeep = Upkeep(store, Artifacts(folder / "artifacts", store), _keep(settings), time.time)
+        if dry_run:
+            return await upkeep.look(upkeep.keep)
+        total = part = await upkeep.step(upkeep.keep)
+        while any(gone.amount for gone in part.values()):
+            part = await upkeep.step(upkeep.keep)
+            total = added(total, part)
+        await store.compact()
+        return total
+
+
+async def checked(settings: Settings) -> Report:
+    """Return what is recorded and what is wrong with it; raise StoreError, also if the node runs."""
+    folder = settings.data.expanduser()
+    async with _opened(settings, folder) as store:
+        return await inspected(store, Artifacts(folder / "artifacts", store))
+
+
 @asynccontextmanager
 async def _opened(settings: Settings, folder: Path) -> AsyncIterator[Store]:
     store = await open_store(settings.database or folder, settings.durability)
@@ -149,6 +179,7 @@ async def _assembled(settings: Settings, folder: Path, store: Store) -> tuple[Pa
     runner = Runner(core, store, now, metrics, recorded.seqs, recorded.snapshots_at)
     gateway = Gateway(runner, galaxy_id, now, metrics, heartbeat_s=settings.heartbeat_s)
     parts = Parts(runner, store, gateway, Artifacts(folder / "artifacts", store), metrics, galaxy_id, now)
+    parts.upkeep.keep = _keep(settings)
     parts.planners, parts.llm = _planners(settings), _lent_model(settings)
     return parts, token_digest, new_token
 
@@ -202,6 +233,8 @@ async def _recovered(store: Store) -> Recorded:
     """Return what replay gives back."""
     found, began = Recorded(), time.perf_counter()
     async for recovered in store.recover():
+        if recovered.stream != FLEET and not recovered.rows and recovered.snapshot is None:
+            raise StoreCorrupt(f"{recovered.stream} stands in the list and has no events. Restore a copy of the store.")
         if recovered.stream == FLEET:
             found.core.fleet = fleet_of(recovered)
         else:
@@ -218,6 +251,15 @@ def _clock(not_before: float) -> Callable[[], float]:
     """Return the one clock: the wall's time at start, then monotonic; never before what is recorded already."""
     start, monotonic = max(time.time(), not_before), time.monotonic()
     return lambda: start + time.monotonic() - monotonic
+
+
+def _keep(settings: Settings) -> Keep:
+    return Keep(
+        ended_s=settings.keep_ended_days * DAY_S,
+        artifacts_s=settings.keep_artifacts_days * DAY_S,
+        uploads_s=settings.keep_uploads_days * DAY_S,
+        answers_s=settings.keep_answers_days * DAY_S,
+    )
 
 
 async def _run(
@@ -256,12 +298,16 @@ async def _run(
         running = tasks.create_task(parts.runner.run(), name="runner")
         lag = tasks.create_task(_measure_lag(parts.metrics), name="lag")
         asking = tasks.create_task(Consultations(parts.runner, parts.planners, parts.now).run(), name="planners")
-        await parts.runner.tell(NodeStarted(at=parts.now()))
-        await parts.store.forget_answered(parts.now() - ANSWERS_KEPT_S)
-        ready(f"{scheme}://{shown}:{port}")
+        upkeep = tasks.create_task(parts.upkeep.run(), name="upkeep")
+        # First of all, but not waited for: while the store is in trouble, health checks must hear of it.
+        url = f"{scheme}://{shown}:{port}"
+        await parts.runner.tell_all([NodeStarted(at=parts.now())], lambda _: ready(url))
         await server.serve(sockets=[listener])
+        upkeep.cancel()
         asking.cancel()
-        await parts.runner.durable()
+        with suppress(TimeoutError):  # the store is in trouble: what it has not taken was not promised
+            async with asyncio.timeout(GOODBYE_WITHIN_S):
+                await parts.runner.durable()
         running.cancel()
         lag.cancel()
 

@@ -99,7 +99,7 @@ async def get(
             raise Problem(422, "too-large", f"more than {ANALYSED_STARS_MAX} stars are not analysed")
         picture["analysis"] = analysis.analysed(found)
     encoded = msgspec.json.encode(picture)
-    await node.durable()  # what is shown is safe to act on
+    await node.durable(constellation_id)  # what is shown is safe to act on
     return Response(encoded, headers={"ETag": f'"{picture["revision"]}"'}, media_type="application/json")
 
 

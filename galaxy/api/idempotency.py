@@ -10,7 +10,7 @@ import msgspec
 from fastapi import Depends, Header, Request
 
 from ..store.contract import Answered
-from .errors import Problem
+from .errors import RETRY_SOON, Problem
 from .parts import Parts, parts
 
 KEY_CHARS_MAX = 200
@@ -39,7 +39,7 @@ class Once:
             yield
             return
         if self._key in self._parts.answering:
-            raise Problem(409, "in-progress", "this Idempotency-Key is being answered")
+            raise Problem(409, "in-progress", "this Idempotency-Key is being answered", headers=RETRY_SOON)
         self._parts.answering.add(self._key)
         given_up = False
         try:

@@ -128,7 +128,7 @@ async def backtest(node: Node, constellation_id: str, body: schemas.BacktestIn) 
         text = f"there is no planner {body.planner!r} here to be asked; there is {', '.join(sorted(planners))}"
         raise Problem(422, "invalid-request", text, place="/planner")
     log = (_event(row) async for row in _log(node, constellation_id))
-    fleet = (event_of(row) async for row in _rows(node, FLEET))
+    fleet = (event_of(row) async for row in _fleet_rows(node))
     return answer(await backtested((body.planner, planners[body.planner]), body.when, log, fleet))
 
 
@@ -146,6 +146,14 @@ async def _rows(node: Parts, stream: str) -> AsyncIterator[Row]:
         for row in page:
             yield row
         after = page[-1].seq
+
+
+async def _fleet_rows(node: Parts) -> AsyncIterator[Row]:
+    """Yield the fleet's log, or nothing once its beginning was let go: what is left of it tells of no devices."""
+    first = await node.store.events(FLEET, 0, 1)
+    if first and first[0].seq == 1:
+        async for row in _rows(node, FLEET):
+            yield row
 
 
 async def _before(node: Parts, constellation_id: str, number: int) -> tuple[Constellation, MakesRevision]:

@@ -206,6 +206,7 @@ class ArtifactOut(Out):
 class HealthOut(Out):
     status: str
     detail: str | None = None
+    since: float | None = None  # when the trouble began
 
 
 class ProblemOut(Out):

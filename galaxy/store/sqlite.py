@@ -106,7 +106,8 @@ def _damage_in_newest(connection: sqlite3.Connection) -> str:
 
 
 def _readers(path: Path) -> AsyncEngine:
-    url = URL.create("sqlite+aiosqlite", database=str(path))
+    existing = {"mode": "rw", "uri": "true"}  # one that was lost is not made anew
+    url = URL.create("sqlite+aiosqlite", database=path.absolute().as_uri(), query=existing)
     readers = create_async_engine(url, pool_size=READERS_MAX, max_overflow=0, pool_timeout=BUSY_S)
 
     @event.listens_for(readers.sync_engine, "connect")

@@ -56,6 +56,7 @@ class TroubledStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.trouble = ""
+        self.reads_fail = True  # with it; a full disk can still be read
         self.batches: list[Batch] = []
         self.tries: asyncio.Queue[Batch] = asyncio.Queue()
         self._open = asyncio.Event()
@@ -78,7 +79,8 @@ class TroubledStore(MemoryStore):
     async def append(self, batch: Batch) -> None:
         self.tries.put_nowait(batch)
         await self._open.wait()
-        self._require_no_trouble()
+        if self.trouble:
+            raise StoreUnavailable(self.trouble)
         await super().append(batch)
         self.batches.append(batch)
 
@@ -103,7 +105,7 @@ class TroubledStore(MemoryStore):
         return await super().artifact(sha256)
 
     def _require_no_trouble(self) -> None:
-        if self.trouble:
+        if self.trouble and self.reads_fail:
             raise StoreUnavailable(self.trouble)
 
 
