@@ -8,14 +8,14 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
 from protocol.codec import proof_of
 from protocol.errors import RemoteProtocolError
-from protocol.link import Link, SocketClosed, dial
+from protocol.link import Link, Socket, SocketClosed, dial
 from protocol.messages import AnyMessage, Assign, Bye, Challenge, Hello, Message, Progress, Report, Welcome
 from protocol.session import Session
 from protocol.states import DEVICE
@@ -52,6 +52,8 @@ class Parts:
     outbox: Outbox
     reconnect: Reconnect
     now: Callable[[], float]
+    dial: Callable[[str], Awaitable[Socket]] = dial
+    new_id: Callable[[int], str] = secrets.token_hex  # of so many random bytes
 
 
 class Agent:
@@ -60,7 +62,7 @@ class Agent:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._now = parts.now
-        self._boot = secrets.token_hex(8)
+        self._boot = parts.new_id(8)
         cut = [(cut_off(attempt, parts.outbox.steps(attempt)), True) for attempt in parts.outbox.unknown()]
         if cut:
             parts.outbox.keep(cut)
@@ -155,7 +157,7 @@ class Agent:
         """Return for how long this device was welcome."""
         self._forget_link()
         try:
-            socket = await dial(url)
+            socket = await self._parts.dial(url)
         except (OSError, TimeoutError, SocketClosed) as exc:
             log.info("cannot reach the galaxy", extra={"url": url, "reason": str(exc)})
             return 0.0
