@@ -37,6 +37,7 @@ CREATE TABLE IF NOT EXISTS steps (
 ) WITHOUT ROWID;
 """
 
+_opened = partial(sqlite3.connect, isolation_level=None)
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Report)
 
@@ -53,7 +54,7 @@ class Outbox:
         path: Path,
         *,
         now: float,
-        opened: Callable[[Path], sqlite3.Connection] = partial(sqlite3.connect, isolation_level=None),
+        opened: Callable[[Path], sqlite3.Connection] = _opened,
     ) -> None:
         self._path = path
         self._forgotten: list[tuple[str]] = []
