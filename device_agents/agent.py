@@ -6,16 +6,17 @@ no socket; what has ended waits in the outbox. An agent whose outbox fails finis
 
 import asyncio
 import logging
+import math
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
 from protocol.codec import proof_of
 from protocol.errors import RemoteProtocolError
-from protocol.link import Link, SocketClosed, dial
+from protocol.link import Link, Socket, SocketClosed, dial
 from protocol.messages import AnyMessage, Assign, Bye, Challenge, Hello, Message, Progress, Report, Welcome
 from protocol.session import Session
 from protocol.states import DEVICE
@@ -31,7 +32,8 @@ from .work import Bench, Journal, work
 
 log = logging.getLogger(__name__)
 
-TICK_S = 0.05
+TICK_S = 0.05  # how late the desk's clock may be
+LOOK_EVERY_S = 1.0  # while something runs: timers stand still while the machine sleeps, and leases do not
 WRITE_AGAIN_AFTER_S = 1.0
 DRAIN_WITHIN_S = 30.0
 GOODBYE_WITHIN_S = 2.0
@@ -52,6 +54,8 @@ class Parts:
     outbox: Outbox
     reconnect: Reconnect
     now: Callable[[], float]
+    dial: Callable[[str], Awaitable[Socket]] = dial
+    new_id: Callable[[int], str] = secrets.token_hex  # of so many random bytes
 
 
 class Agent:
@@ -60,7 +64,7 @@ class Agent:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._now = parts.now
-        self._boot = secrets.token_hex(8)
+        self._boot = parts.new_id(8)
         cut = [(cut_off(attempt, parts.outbox.steps(attempt)), True) for attempt in parts.outbox.unknown()]
         if cut:
             parts.outbox.keep(cut)
@@ -73,7 +77,8 @@ class Agent:
         self._unwritten: list[Keep] = []  # said, but not on disk
         self._write_again_at = 0.0
         self._trouble = ""  # the outbox's last
-        self._busy = asyncio.Event()
+        self._look_at = math.inf  # when the desk's clock is looked at next
+        self._look_sooner = asyncio.Event()
         self._stirred = asyncio.Event()  # a frame came, or the link ended
         self._stopping = asyncio.Event()
         self._bye: Bye | None = None
@@ -155,7 +160,7 @@ class Agent:
         """Return for how long this device was welcome."""
         self._forget_link()
         try:
-            socket = await dial(url)
+            socket = await self._parts.dial(url)
         except (OSError, TimeoutError, SocketClosed) as exc:
             log.info("cannot reach the galaxy", extra={"url": url, "reason": str(exc)})
             return 0.0
@@ -259,17 +264,20 @@ class Agent:
 
         def progress(note: str, fraction: float | None) -> None:
             self._do(self._desk.progressed(attempt, note, fraction, self._now()))
+            self._look_soon()
 
         def ended(call: asyncio.Task[Report]) -> None:
             del self._calls[attempt]
             # A call that is halted before its first step never gets to make its own report.
             report = Report(attempt, Outcome.CANCELLED) if call.cancelled() else call.result()
             self._do(self._desk.finished(report))
+            if not self._desk.jobs:
+                self._look_soon()
 
         working = work(assign, self._parts.bench, progress, Journal(self._step_begins, self._step_ended))
         call = self._calls[attempt] = self._tasks.create_task(working, name=attempt)
         call.add_done_callback(ended)
-        self._busy.set()
+        self._look_soon()
 
     def _step_begins(self, attempt: str, step: int, tool: str) -> None:
         with self._failing_with_the_outbox():
@@ -314,7 +322,7 @@ class Agent:
             self._unwritten = []
         except OutboxFailed as exc:
             self._write_again_at = self._now() + WRITE_AGAIN_AFTER_S
-            self._busy.set()
+            self._look_soon()
             self._take_no_more(exc)
 
     @contextmanager
@@ -347,16 +355,38 @@ class Agent:
             with self._seeing_trouble():
                 self._parts.outbox.forget(done)
 
+    def _look_soon(self) -> None:
+        """Let the clock look at what has just changed, and at all that changes in the next moment with it."""
+        if (at := self._now() + TICK_S) < self._look_at:
+            self._look_at = at
+            self._look_sooner.set()
+
     async def _clock(self) -> None:
         """Let the desk look at the clock while something runs; write down what was forgotten when nothing does."""
         while True:
-            while self._desk.jobs or self._unwritten:
-                await asyncio.sleep(TICK_S)
-                now = self._now()
-                self._do(self._desk.tick(now, self._session.renewed_at))
-                if self._unwritten and now >= self._write_again_at:
-                    self._write(self._unwritten)
-            with self._seeing_trouble():
-                self._parts.outbox.flush()
-            self._busy.clear()
-            await self._busy.wait()
+            now = self._now()
+            self._do(self._desk.tick(now, self._session.renewed_at))
+            if self._unwritten and now >= self._write_again_at:
+                self._write(self._unwritten)
+            if not (self._desk.jobs or self._unwritten):
+                with self._seeing_trouble():
+                    self._parts.outbox.flush()
+            self._look_at = self._next_look(now)
+            await self._until_looked_at()
+
+    def _next_look(self, now: float) -> float:
+        if not (self._desk.jobs or self._unwritten):
+            return math.inf
+        due = self._desk.next_deadline(self._session.renewed_at)
+        soonest = min(now + LOOK_EVERY_S, math.inf if due is None else due)
+        return min(soonest, self._write_again_at) if self._unwritten else soonest
+
+    async def _until_looked_at(self) -> None:
+        while True:
+            left_s = self._look_at - self._now()
+            self._look_sooner.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if left_s == math.inf else max(0.0, left_s)):
+                    await self._look_sooner.wait()
+            if self._now() >= self._look_at:
+                return

@@ -12,8 +12,9 @@ Each raises OutboxFailed when the file cannot be read or written; what was there
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -36,6 +37,7 @@ CREATE TABLE IF NOT EXISTS steps (
 ) WITHOUT ROWID;
 """
 
+_opened = partial(sqlite3.connect, isolation_level=None)
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Report)
 
@@ -47,12 +49,18 @@ class OutboxFailed(Exception):
 class Outbox:
     """The file. Its writes are small and local, so they run in the loop's own thread."""
 
-    def __init__(self, path: Path, *, now: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        now: float,
+        opened: Callable[[Path], sqlite3.Connection] = _opened,
+    ) -> None:
         self._path = path
         self._forgotten: list[tuple[str]] = []
         self._prune_at = now + PRUNE_EVERY_S
         with self._told():
-            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db = opened(path)
             try:
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA busy_timeout=5000")

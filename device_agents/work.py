@@ -41,6 +41,7 @@ class Bench:
     guard: Guard
     scratch: Path
     shelf: ArtifactShelf
+    stopwatch: Callable[[], float] = perf_counter
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +106,11 @@ async def work(assign: Assign, bench: Bench, progress: Callable[[str, float | No
     scratch = bench.scratch / _folder_of(assign.attempt)
     steps = StepsOf(assign, bench, journal)
     call = Call(assign, bench, Context(assign.attempt, bench.guard, scratch, bench.shelf, progress, steps))
-    began = perf_counter()
+    began = bench.stopwatch()
     try:
         report = await _tried(call)
     except asyncio.CancelledError:
-        report = Report(assign.attempt, Outcome.CANCELLED, ran_s=_since(began))
+        report = Report(assign.attempt, Outcome.CANCELLED, ran_s=_since(began, bench))
     if assign.tool == INSTRUCT and report.outcome in (Outcome.FAILED, Outcome.UNKNOWN):
         report = _as_its_steps_say(report, steps)
     if scratch.exists():
@@ -128,7 +129,7 @@ def _as_its_steps_say(report: Report, steps: StepsOf) -> Report:
 
 async def _tried(call: Call) -> Report:
     """Return the report of the call, unless it is cancelled."""
-    attempt, began = call.assign.attempt, perf_counter()
+    attempt, began = call.assign.attempt, call.bench.stopwatch()
     try:
         result = await _run(call)
     except ToolFailed as exc:
@@ -137,10 +138,10 @@ async def _tried(call: Call) -> Report:
         log.exception("a tool crashed", extra={"attempt": attempt, "tool": call.assign.tool})
         failure, cut_off = ToolFailed("tool_crashed", format_exception_only(exc)[0].strip()).failure, True
     else:
-        return Report(attempt, Outcome.SUCCEEDED, result, ran_s=_since(began))
+        return Report(attempt, Outcome.SUCCEEDED, result, ran_s=_since(began, call.bench))
     unknown = cut_off and call.begun and call.assign.effect not in REPEATABLE
     outcome = Outcome.UNKNOWN if unknown else Outcome.FAILED
-    return Report(attempt, outcome, failure=failure, ran_s=_since(began))
+    return Report(attempt, outcome, failure=failure, ran_s=_since(began, call.bench))
 
 
 async def _run(call: Call) -> Raw:
@@ -217,5 +218,5 @@ async def _removed(scratch: Path) -> None:
             await asyncio.shield(removing)
 
 
-def _since(began: float) -> float:
-    return round(perf_counter() - began, 6)
+def _since(began: float, bench: Bench) -> float:
+    return round(bench.stopwatch() - began, 6)

@@ -85,13 +85,21 @@ class Gateway:
     """All devices' sessions with this node."""
 
     def __init__(
-        self, runner: Runner, galaxy_id: str, now: Callable[[], float], metrics: Metrics, *, heartbeat_s: float = 5.0
+        self,
+        runner: Runner,
+        galaxy_id: str,
+        now: Callable[[], float],
+        metrics: Metrics,
+        *,
+        heartbeat_s: float = 5.0,
+        new_id: Callable[[int], str] = secrets.token_hex,
     ) -> None:
         self._runner = runner
         self._galaxy_id = galaxy_id
         self._now = now
         self._metrics = metrics
         self._heartbeat_s = heartbeat_s
+        self._new_id = new_id  # of so many random bytes
         self._guests: dict[str, Guest] = {}  # the latest of each device, also after its socket is gone
         self._artifact_tokens: dict[str, str] = {}  # token -> device
         self._token_of: dict[str, str] = {}  # device -> its one token
@@ -99,7 +107,7 @@ class Gateway:
 
     async def serve(self, socket: Socket) -> None:
         """Hold a conversation over an accepted socket, until it ends."""
-        guest = Guest(Session(GALAXY, now=self._now()), secrets.token_hex(16))
+        guest = Guest(Session(GALAXY, now=self._now()), self._new_id(16))
         guest.session.send(Challenge(self._galaxy_id, guest.nonce, VERSION, VERSION))
         guest.link = Link(guest.session, socket, self._now)
 
@@ -268,11 +276,11 @@ class Gateway:
             session.resume(before.session, hello.heard)
             guest.assigned = before.assigned
         else:
-            session.id = secrets.token_hex(8)
+            session.id = self._new_id(8)
         guest.device = hello.device
         self._guests[hello.device] = guest
         self._forget_token(hello.device)
-        token = self._token_of[hello.device] = secrets.token_urlsafe(32)
+        token = self._token_of[hello.device] = self._new_id(32)
         self._artifact_tokens[token] = hello.device
         session.send(Welcome(session.id, before is not None, session.heard, self._heartbeat_s, CREDITS, token))
         if guest.link:

@@ -1,8 +1,11 @@
 """Events as they are kept: to rows of the store and back, and a stream's rows back to what they made."""
 
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from time import perf_counter
 
 import msgspec
 
@@ -10,9 +13,12 @@ from .core.constellation import Constellation
 from .core.errors import Refused
 from .core.events import FLEET, AnyEvent, ConstellationEvent, Event
 from .core.fleet import Fleet
+from .core.orchestrator import Orchestrator
 from .core.snapshot import FleetSnapshot, Snapshot, restored, taken
-from .store.contract import Recovered, Row
+from .store.contract import Recovered, Row, Store
 from .store.errors import StoreCorrupt
+
+log = logging.getLogger(__name__)
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(AnyEvent)
@@ -110,3 +116,31 @@ def _readable(stream: str) -> Iterator[None]:
 def snapshot_of(state: Constellation | Fleet) -> bytes:
     """Return the state's bytes, as they are now."""
     return _encoder.encode(FleetSnapshot(state) if isinstance(state, Fleet) else taken(state))
+
+
+@dataclass(slots=True)
+class Recorded:
+    """The galaxy as it was recorded."""
+
+    core: Orchestrator = field(default_factory=Orchestrator)
+    seqs: dict[str, int] = field(default_factory=dict)  # the number of each open stream's last event
+    snapshots_at: dict[str, int] = field(default_factory=dict)  # and that of its snapshot
+    last_at: float = 0.0
+
+
+async def recovered(store: Store) -> Recorded:
+    """Return what replay gives back."""
+    found, began = Recorded(), perf_counter()
+    async for stream in store.recover():
+        if stream.stream != FLEET and not stream.rows and stream.snapshot is None:
+            raise StoreCorrupt(f"{stream.stream} stands in the list and has no events. Restore a copy of the store.")
+        if stream.stream == FLEET:
+            found.core.fleet = fleet_of(stream)
+        else:
+            found.core.constellations[stream.stream] = constellation_of(stream)
+        found.snapshots_at[stream.stream] = stream.snapshot_seq
+        found.seqs[stream.stream] = stream.rows[-1].seq if stream.rows else stream.snapshot_seq
+        found.last_at = max(found.last_at, stream.rows[-1].at if stream.rows else 0.0)
+    facts = {"constellations": len(found.core.constellations), "took_s": round(perf_counter() - began, 3)}
+    log.info("recovered", extra=facts)
+    return found

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvicorn
@@ -26,11 +25,10 @@ from .api.app import build
 from .api.gate import Rules
 from .api.parts import Parts
 from .artifacts import Artifacts
-from .core.events import FLEET, NodeStarted
-from .core.orchestrator import Orchestrator
+from .core.events import NodeStarted
 from .gateway import Gateway
 from .inspection import Report, inspected
-from .journal import constellation_of, fleet_of
+from .journal import recovered
 from .metrics import Metrics
 from .planner.consult import Consultations
 from .planner.contract import Planner
@@ -40,7 +38,6 @@ from .planner.prices import Price
 from .runner import Runner
 from .store import Durability, open_store
 from .store.contract import Store
-from .store.errors import StoreCorrupt
 from .upkeep import Keep, Tally, Upkeep, added
 
 log = logging.getLogger(__name__)
@@ -171,7 +168,7 @@ async def _assembled(settings: Settings, folder: Path, store: Store) -> tuple[Pa
         new_token = "" if settings.token else token
         token_digest = access.digest(token)
         await store.set_setting(access.TOKEN_SETTING, token_digest)
-    recorded = await _recovered(store)
+    recorded = await recovered(store)
     core = recorded.core
     now = _clock(recorded.last_at)
     core.restore(core.fleet, list(core.constellations.values()), now())
@@ -217,34 +214,6 @@ def _lent_model(settings: Settings) -> AgentLlm | None:
         )
     except (ValueError, TypeError) as exc:
         raise Unfit(f"look at GALAXY_LLM_URL, GALAXY_LLM_KEY and GALAXY_LLM_PRICES: {exc}") from None
-
-
-@dataclass(slots=True)
-class Recorded:
-    """The galaxy as it was recorded."""
-
-    core: Orchestrator = field(default_factory=Orchestrator)
-    seqs: dict[str, int] = field(default_factory=dict)  # the number of each open stream's last event
-    snapshots_at: dict[str, int] = field(default_factory=dict)  # and that of its snapshot
-    last_at: float = 0.0
-
-
-async def _recovered(store: Store) -> Recorded:
-    """Return what replay gives back."""
-    found, began = Recorded(), time.perf_counter()
-    async for recovered in store.recover():
-        if recovered.stream != FLEET and not recovered.rows and recovered.snapshot is None:
-            raise StoreCorrupt(f"{recovered.stream} stands in the list and has no events. Restore a copy of the store.")
-        if recovered.stream == FLEET:
-            found.core.fleet = fleet_of(recovered)
-        else:
-            found.core.constellations[recovered.stream] = constellation_of(recovered)
-        found.snapshots_at[recovered.stream] = recovered.snapshot_seq
-        found.seqs[recovered.stream] = recovered.rows[-1].seq if recovered.rows else recovered.snapshot_seq
-        found.last_at = max(found.last_at, recovered.rows[-1].at if recovered.rows else 0.0)
-    facts = {"constellations": len(found.core.constellations), "took_s": round(time.perf_counter() - began, 3)}
-    log.info("recovered", extra=facts)
-    return found
 
 
 def _clock(not_before: float) -> Callable[[], float]:

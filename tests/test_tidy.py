@@ -51,7 +51,7 @@ LONG_FUNCTIONS: Exceptions = {}
 VAGUE_NAMES: Exceptions = {}
 CALLS: dict[str, Exceptions] = {
     "sleep": {
-        "device_agents/agent.py": "the back-off before dialling again, the desk's clock, and the wait for a last word",
+        "device_agents/agent.py": "the back-off before dialling again",
         "device_agents/shelf.py": "the pauses before a broken transfer goes on",
         "galaxy/cli/local.py": "looks whether processes are there; they tell nobody",
         "galaxy/cli/second_act.py": "plays a planner that takes its time",
