@@ -9,9 +9,10 @@ from sqlalchemy import URL, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from galaxy.store.database import READERS_MAX, DatabaseStore
+from galaxy.store.database import READERS_MAX, DatabaseStore, read_errors
 from galaxy.store.folder_lock import lock_folder
-from galaxy.store.revision import bring_up_to_date
+from galaxy.store.revision import bring_up_to_date, revision_of
+from galaxy.store.schema import REVISION
 from galaxy.store.sqlite_check import LogMark, check
 from galaxy.store.sqlite_journal import BUSY_S, QUICK_S, Durability, SqliteJournal, sqlite_errors
 
@@ -59,10 +60,11 @@ def prepare(path: Path) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         os.chmod(path, 0o600)
         engine = create_engine("sqlite://", creator=lambda: connection, poolclass=NullPool)
-        with engine.connect() as migrated:
-            migrated.exec_driver_sql("BEGIN IMMEDIATE")
-            bring_up_to_date(migrated, str(path))
-            migrated.commit()
+        with read_errors(), engine.connect() as migrated:
+            if revision_of(migrated) != REVISION:  # else nothing is written: a full disk is for the runner to wait for
+                migrated.exec_driver_sql("BEGIN IMMEDIATE")
+                bring_up_to_date(migrated, str(path))
+                migrated.commit()
     finally:
         connection.close()
 
