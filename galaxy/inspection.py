@@ -1,4 +1,4 @@
-"""Reads all that a store holds and says what does not fit: gaps, what cannot be read or replayed, bytes that are gone."""
+"""Reads all that a store holds and says what does not fit: gaps, what cannot be read or replayed, lost bytes."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field

@@ -18,11 +18,12 @@ from .store.errors import StoreUnavailable
 log = logging.getLogger(__name__)
 
 EVERY_S = 600.0
-PAUSE_S = 0.05  # between two steps, for those who read and write
+PAUSE_S = 0.25  # between two steps, so that most commits find the disk to themselves
 STEP_LINES = 100  # constellations taken off the list in a transaction
-STEP_EVENTS = 500  # deleted in a transaction: 3 ms
-STEP_TURNS = 20  # transactions of a step
+STEP_EVENTS = 250  # deleted in a transaction, in 3 ms
+STEP_TURNS = 2  # transactions of a step, between which others get theirs
 STEP_ARTIFACTS = 50
+ASKED_TURNS = 50  # of a step that somebody waits for
 LOOK_ARTIFACTS = 100_000
 FORGOTTEN_KEPT_S = 90 * 86_400.0  # for so long, who asks for a forgotten constellation is told so
 
@@ -72,7 +73,7 @@ class Upkeep:
         while True:
             gone, wait_s = NOTHING, EVERY_S
             with suppress(StoreUnavailable):
-                gone = await self.step(self.keep)
+                gone = await self.step(self.keep, STEP_TURNS)
             if any(one.amount for one in gone.values()):
                 log.info("let go", extra={kind.replace(" ", "_"): one.amount for kind, one in gone.items()})
                 wait_s = PAUSE_S
@@ -80,7 +81,7 @@ class Upkeep:
                 async with asyncio.timeout(wait_s):
                     await never.wait()
 
-    async def step(self, keep: Keep) -> Tally:
+    async def step(self, keep: Keep, turns: int = ASKED_TURNS) -> Tally:
         """Let go of a bounded part of what may go; return what went, nothing of any kind at the end."""
         now, gone = self._now(), dict(NOTHING)
         if keep.ended_s:
@@ -88,7 +89,7 @@ class Upkeep:
             self._forgotten(ids)
             gone[CONSTELLATIONS] = Gone(len(ids), 0)
             gone[FLEET_EVENTS] = await self._store.forget_fleet(now - keep.ended_s, STEP_EVENTS)
-        gone[EVENTS] = await self._empty(now)
+        gone[EVENTS] = await self._empty(now, turns)
         if keep.artifacts_s:
             gone[ARTIFACTS] = await self._artifacts.forget(now - keep.artifacts_s, STEP_ARTIFACTS)
         if keep.uploads_s:
@@ -97,7 +98,8 @@ class Upkeep:
             old = await self._store.answers(now - keep.answers_s)
             await self._store.forget_answered(now - keep.answers_s)
             gone[ANSWERS] = old
-        await self._store.forget_forgotten(now - FORGOTTEN_KEPT_S)
+        if not any(one.amount for one in gone.values()):
+            await self._store.forget_forgotten(now - FORGOTTEN_KEPT_S)
         return gone
 
     async def look(self, keep: Keep) -> Tally:
@@ -119,10 +121,10 @@ class Upkeep:
             would[ANSWERS] = await self._store.answers(now - keep.answers_s)
         return would
 
-    async def _empty(self, now: float) -> Gone:
+    async def _empty(self, now: float, turns: int) -> Gone:
         """Delete some of the events of constellations that are forgotten."""
         gone = Gone(0, 0)
-        for _ in range(STEP_TURNS):
+        for _ in range(turns):
             part = await self._store.forget_events(now, STEP_EVENTS)
             if part is None:
                 break

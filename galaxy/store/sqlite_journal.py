@@ -91,6 +91,7 @@ class SqliteJournal:
         self._connection.execute("PRAGMA fullfsync = ON")  # macOS leaves data in the disk's own cache without it
         self._connection.execute("PRAGMA wal_autocheckpoint = 0")
         self._connection.execute("PRAGMA busy_timeout = 0")  # waiting is for the thread
+        self._connection.execute("SELECT count(*) FROM settings").fetchone()  # the log is there from now on
         self._thread = ThreadPoolExecutor(1, "galaxy-journal")
         self._last: Future[Any] = Future()  # of the thread's work; when it is done, the connection is free
         self._last.set_result(None)

@@ -100,6 +100,10 @@ class TroubledStore(MemoryStore):
         self._require_no_trouble()
         return await super().answered(key)
 
+    async def forget_ended(self, before: float, at: float, limit: int) -> list[str]:
+        self._require_no_trouble()
+        return await super().forget_ended(before, at, limit)
+
     async def artifact(self, sha256: str) -> ArtifactRow | None:
         self._require_no_trouble()
         return await super().artifact(sha256)
