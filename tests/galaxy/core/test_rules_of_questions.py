@@ -270,3 +270,18 @@ def test_what_is_removed_or_skipped_while_it_is_held_leaves_no_hold_behind():
 
     assert told(log.feed(answer(base=2))) == ["stopasking c/1", "dispatch c/e#1 to laptop"]
     assert FactKind.SUCCEEDED in {fact.kind for fact in log.of(ConsultOpened)[0].facts}
+
+
+@pytest.mark.parametrize(
+    "policy", [OnFailure.PAUSE, CONSULT], ids=["a person is asked", "the next question is about it"]
+)
+def test_the_end_of_a_goal_names_also_the_failures_that_this_question_is_not_about(policy: OnFailure):
+    log = KeptLog()
+    stars = (star("a", on_failure=CONSULT), star("b", on_failure=policy))
+    log.feed(*device(slots=2), submit(*stars, goal=Goal("tea"), planning=Planning("x")), fail("c/a#1"))
+    log.wait(1.5)
+    log.feed(fail("c/b#1", 1.6))
+
+    with pytest.raises(InvalidEdit, match="b failed and nothing made up for it"):
+        log.core.check(reach(despite=("a",)))
+    log.core.check(reach(despite=("a", "b")))
