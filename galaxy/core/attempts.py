@@ -5,7 +5,7 @@ outcome nobody knows is verified, or fails as `outcome_unknown`, but is never re
 left fails, or waits for a person.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from protocol.vocabulary import Effect, Failure, Outcome
 
@@ -233,6 +233,8 @@ def _given_up(c: "Constellation", course: Course, failure: Failure, at: float) -
             c.paused = c.paused or f"{FAILURE_PAUSE}{course.star.id} failed: {failure.message}"[:500]
         case OnFailure.CONSULT:
             consulting.note(c, FactKind.FAILED, at, course.star.id)
+        case other:
+            assert_never(other)
     course.failure_held = True
     if course.state is READY:
         c.stirred.append(course.star.id)
