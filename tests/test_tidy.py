@@ -57,6 +57,8 @@ CALLS: dict[str, Exceptions] = {
         "galaxy/cli/second_act.py": "plays a planner that takes its time",
         "galaxy/node.py": "measures the loop's lag",
         "galaxy/runner.py": "the schedule by which a store in trouble is tried again",
+        "nebulabench/cluster/processes.py": "looks whether processes are there; they tell nobody",
+        "nebulabench/cluster/proxy.py": "the latency and the rate of a link, which are what it is for",
         "nebulabench/cut.py": "plays a planner that takes its time",
         "nebulabench/dispatch.py": "looks whether a run has ended, seldom, so as not to disturb it",
         "nebulabench/soak.py": "the moments between two kills are what is under test",

@@ -7,28 +7,32 @@ without gaps; its state is a function of that stream alone. What happens to devi
 
 from msgspec import Raw, Struct
 
-from protocol.vocabulary import NOTHING, Effect, Failure, Held, Outcome, Profile
+from protocol.vocabulary import NOTHING, Effect, Failure, Outcome
 
 from .attempt import Candidate, LeaseEnd, Purpose
-from .edit import Edit, tag_of
+from .edit import Edit
+from .event import FLEET as FLEET
+from .event import ConstellationEvent as ConstellationEvent
+from .event import Event as Event
+from .fleet_events import DeviceAsleep as DeviceAsleep
+from .fleet_events import DeviceConnected as DeviceConnected
+from .fleet_events import DeviceDisconnected as DeviceDisconnected
+from .fleet_events import DeviceDraining as DeviceDraining
+from .fleet_events import DeviceJoined as DeviceJoined
+from .fleet_events import DeviceLost as DeviceLost
+from .fleet_events import DeviceProfiled as DeviceProfiled
+from .fleet_events import DeviceRevoked as DeviceRevoked
+from .fleet_events import DeviceSuspected as DeviceSuspected
+from .fleet_events import DeviceTrusted as DeviceTrusted
+from .fleet_events import JoinTokenMinted as JoinTokenMinted
+from .fleet_events import NodeStarted as NodeStarted
+from .fleet_events import OfConnected as OfConnected
+from .fleet_events import OfDevice as OfDevice
+from .fleet_events import RuleEnded as RuleEnded
+from .fleet_events import RuleMade as RuleMade
 from .goal import ConsultEnd, Fact, Goal, Grant, Planning, Usage
 from .star import Line, Star
 from .states import ConstellationState
-
-FLEET = "~fleet"
-
-
-class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="kind", tag=tag_of):
-    """A fact. `at` is in seconds since the epoch, by the composition root's clock."""
-
-    at: float
-
-
-class ConstellationEvent(Event, frozen=True, kw_only=True):
-    """A fact about one constellation."""
-
-    constellation: str
-
 
 # What people and planners did.
 
@@ -237,7 +241,7 @@ class StarLeased(ConstellationEvent, frozen=True, kw_only=True):
     purpose: Purpose = Purpose.RUN
     waited_s: float = 0.0  # since the star was ready
     candidates: tuple[Candidate, ...] = ()
-    refused: dict[str, str] = {}
+    refused: dict[str, str] = {}  # noqa: RUF012  # a Struct copies it
     rule: str = ""  # the standing rule that approved it
     beside: int = 0  # the attempt that it is a second one to
     why: str = ""  # it is made beside that one
@@ -303,106 +307,9 @@ class FailedStar(Struct, frozen=True, omit_defaults=True):
 class ConstellationEnded(ConstellationEvent, frozen=True, kw_only=True):
     state: ConstellationState
     failures: tuple[FailedStar, ...] = ()
-    counts: dict[str, int] = {}
+    counts: dict[str, int] = {}  # noqa: RUF012  # a Struct copies it
     answer: tuple[Raw, ...] = ()  # none or one: the planner's answer to the goal
     reason: str = ""  # of the planner: why it is done, or gave up
-
-
-# The fleet.
-
-
-class NodeStarted(Event, frozen=True, kw_only=True):
-    """No device has a session with this node yet."""
-
-
-class JoinTokenMinted(Event, frozen=True, kw_only=True):
-    digest: str
-    expires_at: float
-    by: str = ""
-
-
-class DeviceJoined(Event, frozen=True, kw_only=True):
-    device: str
-    public_key: str
-    token_digest: str
-
-
-class OfDevice(Event, frozen=True, kw_only=True):
-    """Something of one device that has joined and may still take part."""
-
-    device: str
-
-
-class OfConnected(OfDevice, frozen=True, kw_only=True):
-    """Something of one device that is connected."""
-
-
-class DeviceConnected(OfDevice, frozen=True, kw_only=True):
-    """A device proved its key. Unless it resumed its session, `held` is all that it still answers for."""
-
-    boot: str
-    profile: Profile
-    resumed: bool = False
-    held: tuple[Held, ...] = ()
-    journal: str = ""  # names the record of begun calls on the device; another one knows nothing of those before
-
-
-class DeviceProfiled(OfDevice, frozen=True, kw_only=True):
-    profile: Profile
-
-
-class DeviceDisconnected(OfConnected, frozen=True, kw_only=True):
-    reason: str
-
-
-class DeviceSuspected(OfConnected, frozen=True, kw_only=True):
-    """A connected device has been silent for unlikely long; `phi` is -log10 of how likely it is that it will speak."""
-
-    phi: float
-    reason: str
-
-
-class DeviceTrusted(OfConnected, frozen=True, kw_only=True):
-    """A suspected device has spoken."""
-
-
-class DeviceAsleep(OfConnected, frozen=True, kw_only=True):
-    """The device said that it goes to sleep, and when it means to be back."""
-
-    until: float
-    reason: str = ""
-
-
-class DeviceLost(OfDevice, frozen=True, kw_only=True):
-    """The device has been gone for so long that nobody counts on it."""
-
-    reason: str
-
-
-class DeviceDraining(OfDevice, frozen=True, kw_only=True):
-    reason: str
-    by: str = ""
-
-
-class DeviceRevoked(OfDevice, frozen=True, kw_only=True):
-    reason: str
-    by: str = ""
-
-
-class RuleMade(Event, frozen=True, kw_only=True):
-    """A person approves calls like these in advance, until then."""
-
-    rule: str
-    tool: str
-    pattern: Raw  # JSON: what the arguments must look like; in a text, * stands for any characters
-    device: str = ""  # empty: any
-    expires_at: float
-    by: str
-
-
-class RuleEnded(Event, frozen=True, kw_only=True):
-    rule: str
-    by: str = ""
 
 
 AnyEvent = (

@@ -63,13 +63,15 @@ class Leases:
             if attempt.stopping and here and not attempt.unconfirmed:
                 orders.append(Revoke(attempt.device, name, attempt.stopping))
             self._set(name, course, attempt, device if here else None, at)
-            self.rivals.look(name, constellation, course, attempt, device)
+            if self.rivals.active or not here or course.star.hedge:
+                self.rivals.look(name, constellation, course, attempt, device)
         return orders
 
     def over(self, attempt: AttemptId) -> None:
         """Forget an attempt that has ended."""
         self._timers.clear(attempt)
-        self.rivals.forget(attempt)
+        if self.rivals.active:
+            self.rivals.forget(attempt)
 
     def watch_all(self, device: str, at: float) -> list[Revoke]:
         """Look at all that a device holds, which has come or gone."""

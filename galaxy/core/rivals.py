@@ -29,6 +29,11 @@ class Rivals:
         self._leased = 0
         self._hedged = 0
 
+    @property
+    def active(self) -> bool:
+        """Whether any attempt is to get a second one beside it."""
+        return bool(self._timers or self._placer.seeks_rivals)
+
     def count(self, *, hedge: bool) -> None:
         """Count an attempt against the share of hedges."""
         self._leased += 1

@@ -87,6 +87,11 @@ class Placer:
         demand = demand_of(course, constellation.grant.devices)._replace(not_on=elsewhere)
         self._queue.put(demand, *key, course.star.priority, course.ready_at)
 
+    @property
+    def seeks_rivals(self) -> bool:
+        """Whether any star is queued for a second attempt."""
+        return bool(self._wishes)
+
     def seeks_rival(self, key: Key) -> bool:
         """Return whether the star is queued for a second attempt."""
         return key in self._wishes
