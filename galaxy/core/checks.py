@@ -7,6 +7,7 @@ from protocol.vocabulary import NAME
 from . import answers
 from . import attempt as attempts
 from .constellation import Constellation
+from .contradictions import require_consistent
 from .edit import drafted, submission, unchanged_since
 from .errors import Conflict, InvalidEdit, Refused, StaleAttempt, StaleConsult, StaleRevision
 from .events import (
@@ -80,7 +81,11 @@ def _require_editable(core: "Orchestrator", event: ConstellationEdited) -> None:
         if not event.rebase or not 0 < event.base < constellation.revision:
             raise StaleRevision(constellation.id, constellation.revision)
         unchanged_since(constellation, operations, event.base)
-    drafted(constellation, operations)
+    draft = drafted(constellation, operations)
+    require_consistent(operations)
+    if (event.consult or constellation.goal) and not draft.size():
+        otherwise = "give up where there is nothing to do" if event.consult else "cancel it instead"
+        raise InvalidEdit(f"the edit leaves no star, and nothing done is no success: {otherwise}", "/operations")
 
 
 def _require_asked(constellation: Constellation, event: ApprovalGiven | ApprovalDenied) -> None:

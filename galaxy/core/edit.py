@@ -116,6 +116,10 @@ class Draft:
 
     # What is there, as the operations so far have left it.
 
+    def size(self) -> int:
+        courses = self.constellation.courses
+        return len(courses) + sum((star is not None) - (star_id in courses) for star_id, star in self.stars.items())
+
     def star(self, star_id: str) -> Star | None:
         if star_id in self.stars:
             return self.stars[star_id]
@@ -225,7 +229,8 @@ def inverse(constellation: "Constellation", edit: Edit) -> Edit | None:
             case AddStar(star=star):
                 undo.append(RemoveStar(star.id))
             case UpdateStar(star=star) if old := draft.star(star.id):
-                undo.append(UpdateStar(old))
+                if star.id in constellation.courses:  # else taking back its addition takes it all
+                    undo.append(UpdateStar(old))
             case RemoveStar(id=star_id) if old := draft.star(star_id):
                 lines = [draft.line(source, star_id) for source in sorted(draft.sources(star_id))]
                 lines += [draft.line(star_id, target) for target in sorted(draft.targets(star_id))]
@@ -382,7 +387,5 @@ def _require_whole(draft: Draft) -> None:
                 raise InvalidEdit(f"star {star_id} binds to {binding.source}, which would be gone")
     for star_id, by in draft.superseded.items():
         _require(draft.star(by) is not None, star_id, "is superseded by a star that the same edit removes")
-    courses = draft.constellation.courses
-    stars = len(courses) + sum((star is not None) - (star_id in courses) for star_id, star in draft.stars.items())
-    if stars > STARS_MAX or len(draft.lines) > LINES_MAX:
+    if draft.size() > STARS_MAX or len(draft.lines) > LINES_MAX:
         raise InvalidEdit(f"too large: at most {STARS_MAX} stars and {LINES_MAX} lines")

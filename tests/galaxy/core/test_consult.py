@@ -3,12 +3,12 @@
 import pytest
 
 from galaxy.core.checks import recorded_refusal
-from galaxy.core.edit import AddLine, AddStar, RemoveStar, Skip, Supersede
+from galaxy.core.edit import AddStar, Supersede
 from galaxy.core.edit import Retry as TryAgain
 from galaxy.core.errors import NoProgress, NotGranted, StaleConsult
 from galaxy.core.events import AnswerRefused, ConstellationEnded, ConsultClosed, ConsultOpened
 from galaxy.core.goal import ConsultWhen, FactKind, Goal, Grant, Planning
-from galaxy.core.star import OnFailure, OnSuccess, Timeouts, When
+from galaxy.core.star import OnFailure, OnSuccess, When
 
 from .helpers import KeptLog, answer, cancel, close, device, done, fail, line, reach, refuse, resume, star, submit, told
 
@@ -116,29 +116,6 @@ def test_what_replaces_a_failed_star_makes_up_for_it():
 
     assert [(f.star, f.handled_by) for f in log.of(ConstellationEnded)[0].failures] == [("a", "a2")]
     assert log.states() == {"a": "failed", "b": "succeeded", "a2": "succeeded"}
-
-
-@pytest.mark.parametrize(
-    "contradiction", [TryAgain("a"), Skip("a"), AddLine(line("x>a"))], ids=["retry", "skip", "line"]
-)
-def test_a_star_that_is_superseded_is_not_also_tried_again_skipped_or_put_back(contradiction):
-    log = failed()
-    more = (AddStar(star("x")), contradiction) if isinstance(contradiction, AddLine) else ()
-    before = () if more else (contradiction,)
-    log.feed(answer(*before, Supersede("a", star("a2")), *more))
-
-    assert log.states()["a"] == "failed"
-    assert log.course("a").stopping == ""
-
-
-@pytest.mark.parametrize("first", [TryAgain("a"), Supersede("a", star("a2"))], ids=["retry", "supersede"])
-def test_a_star_that_the_same_edit_removes_is_not_looked_for(first):
-    log = KeptLog()
-    log.feed(submit(star("a", on_failure=CONSULT, timeouts=Timeouts(queue_s=5.0)), star("z"), planning=Planning("x")))
-    log.wait(6.0)
-    log.feed(answer(first, RemoveStar("a"), at=7.0))
-
-    assert "a" not in log.states()
 
 
 def test_a_goal_without_a_plan_has_failed_with_the_reason():
