@@ -3,12 +3,12 @@
 import pytest
 
 from galaxy.core.checks import recorded_refusal
-from galaxy.core.edit import AddStar, Supersede
+from galaxy.core.edit import AddStar, Skip, Supersede
 from galaxy.core.edit import Retry as TryAgain
 from galaxy.core.errors import NoProgress, NotGranted, StaleConsult
 from galaxy.core.events import AnswerRefused, ConstellationEnded, ConsultClosed, ConsultOpened
 from galaxy.core.goal import ConsultWhen, FactKind, Goal, Grant, Planning
-from galaxy.core.star import OnFailure, OnSuccess, When
+from galaxy.core.star import OnFailure, OnSuccess, Timeouts, When
 
 from .helpers import KeptLog, answer, cancel, close, device, done, fail, line, reach, refuse, resume, star, submit, told
 
@@ -150,3 +150,35 @@ def test_only_granted_devices_and_tools_are_used_whoever_edits():
     log.feed(*device(), submit(star("a", on_failure=CONSULT), planning=Planning("x"), grant=grant))
 
     assert log.why("a") == "no device is able: laptop: the constellation is not granted it"
+
+
+def test_a_failure_without_an_attempt_that_is_answered_the_same_way_is_no_progress():
+    log = KeptLog()
+    stars = (star("q", tool="rare", on_failure=CONSULT, timeouts=Timeouts(queue_s=5.0)), star("z"))
+    log.feed(*device(), submit(*stars, planning=Planning("x")))
+    log.wait(6.0)
+    log.feed(
+        answer(Supersede("q", star("q~2", tool="rare", on_failure=CONSULT, timeouts=Timeouts(queue_s=5.0))), at=6.0)
+    )
+    log.wait(12.0)
+    assert [course.failure.code for course in (log.course("q"), log.course("q~2"))] == ["queue_timeout"] * 2
+
+    again = star("q3", tool="rare", on_failure=CONSULT, timeouts=Timeouts(queue_s=5.0))
+    with pytest.raises(NoProgress):
+        log.core.check(answer(Supersede("q~2", again), to=2, base=2, at=12.0))
+    log.core.check(answer(Supersede("q~2", star("q3")), to=2, base=2, at=12.0))
+
+
+def test_arguments_that_still_cannot_be_had_after_the_same_answer_are_no_progress():
+    log = KeptLog()
+    wants = {"x": {"$from": "a", "pointer": "/n"}}
+    stars = (star("a"), star("b", arguments=wants, on_failure=CONSULT))
+    log.feed(*device(), submit(*stars, planning=Planning("x")), done("c/a#1", result={"m": 1}))
+    log.wait(2.0)
+    assert log.course("b").failure.code == "binding_unresolved"
+    log.feed(answer(TryAgain("b")))
+    log.wait(4.0)
+
+    with pytest.raises(NoProgress):
+        log.core.check(answer(TryAgain("b"), to=2, base=2, at=4.0))
+    log.core.check(answer(Skip("b"), to=2, base=2, at=4.0))
