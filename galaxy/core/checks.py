@@ -33,6 +33,7 @@ from .events import (
     UsageReserved,
     UsageSettled,
 )
+from .grant import require_granted
 
 if TYPE_CHECKING:
     from .orchestrator import Orchestrator
@@ -81,6 +82,7 @@ def _require_editable(core: "Orchestrator", event: ConstellationEdited) -> None:
         if not event.rebase or not 0 < event.base < constellation.revision:
             raise StaleRevision(constellation.id, constellation.revision)
         unchanged_since(constellation, operations, event.base)
+    require_granted(constellation.grant, operations)
     draft = drafted(constellation, operations)
     require_consistent(operations)
     if (event.consult or constellation.goal) and not draft.size():
@@ -109,10 +111,10 @@ def _require_submittable(core: "Orchestrator", event: ConstellationSubmitted) ->
         raise InvalidEdit("a constellation needs at least one star, or a goal", "/stars")
     if not NAME.fullmatch(event.constellation):
         raise InvalidEdit(f"{event.constellation!r} is not a name for a constellation", "/constellation")
-    empty = Constellation(event.constellation)
-    empty.grant = event.grant
+    operations = submission(event.stars, event.lines)
     try:
-        drafted(empty, submission(event.stars, event.lines))
+        require_granted(event.grant, operations)
+        drafted(Constellation(event.constellation), operations)
     except InvalidEdit as exc:
         raise type(exc)(str(exc), _place_in_submission(exc.place, len(event.stars))) from None
 

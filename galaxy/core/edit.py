@@ -15,13 +15,11 @@ from protocol.vocabulary import NAME
 from .binding import ARGUMENTS_BYTES_MAX
 from .cycle import require_acyclic
 from .errors import InvalidEdit
-from .grant import require_granted
 from .star import EMPTY, INSTRUCT, Line, Star, When
 from .states import HELD_BY_DEVICE, NOT_STARTED, READY
 
 if TYPE_CHECKING:
     from .constellation import Constellation
-    from .goal import Grant
 
 STARS_MAX = 100_000
 LINES_MAX = 400_000
@@ -254,7 +252,7 @@ def _operate(draft: Draft, operation: AnyOperation) -> None:
             draft.put_star(star)
         case UpdateStar(star=star):
             _require_not_started(draft, star.id)
-            _require_sound(draft.constellation.grant, star)
+            _require_sound(star)
             draft.put_star(star)
         case RemoveStar(id=star_id):
             _require_not_started(draft, star_id)
@@ -342,12 +340,11 @@ def _require_new(draft: Draft, star: Star) -> None:
     _require(draft.star(star.id) is None and star.id not in draft.constellation.courses, star.id, "exists already")
     if not NAME.fullmatch(star.id):
         raise InvalidEdit(f"{star.id!r} is not a name for a star", "/star/id")
-    _require_sound(draft.constellation.grant, star)
+    _require_sound(star)
 
 
-def _require_sound(grant: "Grant", star: Star) -> None:
-    """What is not granted, or could be sent to no device, is not worth waiting for."""
-    require_granted(grant, star)
+def _require_sound(star: Star) -> None:
+    """What could be sent to no device is not worth waiting for."""
     if (star.tool == INSTRUCT) != (star.instruction is not None):
         raise InvalidEdit(f"star {star.id}: an instruction is a call of {INSTRUCT}, and nothing else is", "/star/tool")
     of_verify = star.verify.arguments if star.verify else EMPTY

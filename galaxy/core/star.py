@@ -46,7 +46,8 @@ class Disconnect(Struct, frozen=True, gc=False, omit_defaults=True):
 class Verify(Struct, frozen=True, gc=False, omit_defaults=True):
     """A call that tells whether the effect of a cut-off attempt happened.
 
-    It is made only where the tool says of itself that it is pure: nobody is asked before it. `happened` is a CEL expression over the call's `result`.
+    It is made only where the tool says of itself that it is pure, for nobody is asked before it. `happened` is a CEL
+    expression over the call's `result`.
     """
 
     tool: str

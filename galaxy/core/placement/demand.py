@@ -9,7 +9,6 @@ from ..attempt import Purpose
 from ..course import Course
 from ..fleet import Device, Presence
 
-
 PURE = Effect.PURE
 
 

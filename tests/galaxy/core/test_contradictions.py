@@ -139,7 +139,7 @@ def test_a_recorded_edit_that_tried_again_and_skipped_has_skipped():
 def test_a_plan_without_a_star_is_refused_and_says_how_to_give_up():
     log = KeptLog()
     log.feed(submit(goal=Goal("tea"), planning=ASKED))
-    with pytest.raises(InvalidEdit, match="leaves no star, .* give up where there is nothing to do") as refused:
+    with pytest.raises(InvalidEdit, match=r"leaves no star, .* give up where there is nothing to do") as refused:
         log.core.check(answer(AddStar(star("n")), RemoveStar("n"), at=0.0))
 
     assert refused.value.place == "/operations"
@@ -150,7 +150,7 @@ def test_nobody_removes_everything_that_a_goal_was_to_be_reached_by():
     log = KeptLog()
     log.feed(submit(star("a"), goal=Goal("tea")))
 
-    with pytest.raises(InvalidEdit, match="leaves no star, .* cancel it instead"):
+    with pytest.raises(InvalidEdit, match=r"leaves no star, .* cancel it instead"):
         log.core.check(edit(RemoveStar("a")))
 
 
