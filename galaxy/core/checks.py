@@ -92,9 +92,11 @@ def _require_editable(core: "Orchestrator", event: ConstellationEdited) -> None:
 
 def _require_asked(constellation: Constellation, event: ApprovalGiven | ApprovalDenied) -> None:
     course = constellation.course(event.star)
-    if not (course.needs_approval and course.approval and course.approval.attempt == event.attempt):
-        name = str(attempts.AttemptId(event.constellation, event.star, event.attempt))
+    approval, name = course.approval, str(attempts.AttemptId(event.constellation, event.star, event.attempt))
+    if not (course.needs_approval and approval and approval.attempt == event.attempt):
         raise Conflict(f"{name} does not wait for approval")
+    if event.asked_at not in (0.0, approval.asked_at):
+        raise Conflict(f"{name} is another call by now: look at what waits for approval")
 
 
 def _not_cancelling(core: "Orchestrator", event: ConstellationEvent) -> Constellation:
