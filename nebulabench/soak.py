@@ -147,7 +147,8 @@ class _Soak:
         (scripts / "count.sh").write_text(
             COUNT.format(effects=where, before_s=0.4 * self._call_s, after_s=0.6 * self._call_s), "utf-8"
         )
-        return f"[programs.sh]\n[folders]\nread = [{json.dumps(str(self._effects.parent))}]\n"
+        readable = json.dumps([".", str(self._effects.parent)])
+        return f"[programs.sh]\n[folders]\nread = {readable}\n"
 
     def _constellation(self, stars: int) -> dict[str, Any]:
         scripts = self._folder / "scripts"
