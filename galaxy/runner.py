@@ -59,13 +59,17 @@ SUMMARIZED = (
 )
 
 
+# What is recorded as the answer to a request; or how to make it, asked once the event is applied.
+Answering = Answered | Callable[[], Answered | None] | None
+
+
 @dataclass(slots=True)
 class Telling:
     """Events told together, and who wants to know what became of them."""
 
     events: Sequence[Event]
     done: Callable[[Refused | None], None]  # called when they are durable; with the first refusal, if there was one
-    answered: Answered | None = None
+    answered: Answering = None
 
 
 @dataclass(slots=True)
@@ -147,7 +151,7 @@ class Runner:
 
     # telling
 
-    async def tell(self, event: Event, answered: Answered | None = None) -> None:
+    async def tell(self, event: Event, answered: Answering = None) -> None:
         """Return once the event is durable and applied; raise Refused if the core will not have it."""
         verdict: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -163,7 +167,7 @@ class Runner:
         await verdict
 
     async def tell_all(
-        self, events: Sequence[Event], done: Callable[[Refused | None], None], answered: Answered | None = None
+        self, events: Sequence[Event], done: Callable[[Refused | None], None], answered: Answering = None
     ) -> None:
         """Put events into the inbox; `done` is called when they are durable. Return when the inbox is not over-full."""
         # In at once, and only then wait: who tells later must not come first, for acknowledgements are cumulative.
@@ -320,7 +324,8 @@ class Runner:
             else:
                 self._apply(event, work)
         if telling.answered and not first:
-            work.answered.append(telling.answered)
+            made = telling.answered() if callable(telling.answered) else telling.answered
+            work.answered += [made] if made else []
         return first
 
     def _apply(self, event: Event, work: Work) -> None:

@@ -70,6 +70,8 @@ CALLS: dict[str, Exceptions] = {
         "galaxy/runner.py": "the two halves of the loop",
         "tests/*": "each in a group of its test, beside what is tested",
         "device_agents/tools/program.py": "the group of one program: its two outputs are read side by side",
+        "nebulabench/cluster/proxy.py": "the group of one connection: its two directions",
+        "nebulabench/cluster/run.py": "the group of one cell: its story beside its processes",
         "protocol/link.py": "the group of one link: its reader beside its writer",
     },
     "ensure_future": {},

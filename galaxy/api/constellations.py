@@ -5,7 +5,7 @@ import binascii
 import re
 import secrets
 from contextlib import suppress
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Header, Query, Response
@@ -122,8 +122,8 @@ async def edit(
         )
         if body.dry_run:
             return answer(dry_run(node, found, event))
-        out = {"id": constellation_id, "revision": (found.revision if body.rebase else base) + 1}
-        await node.tell(event, once.answered(out))
+        out: dict[str, Any] = {"id": constellation_id}
+        await node.tell(event, once.revised(out, found))
     return answer(out)
 
 

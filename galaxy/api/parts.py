@@ -18,8 +18,8 @@ from ..gateway import Gateway
 from ..journal import constellation_of
 from ..metrics import Metrics
 from ..planner.contract import Planner
-from ..runner import Runner
-from ..store.contract import Answered, Recovered, Row, Store
+from ..runner import Answering, Runner
+from ..store.contract import Recovered, Row, Store
 from ..store.errors import StoreUnavailable
 from ..upkeep import Keep, Upkeep
 from .agent_model import AgentLlm, Lent
@@ -54,7 +54,7 @@ class Parts:
         self.began_at = self.now()
         self.upkeep = Upkeep(self.store, self.artifacts, Keep(), self.now, self._drop)
 
-    async def tell(self, event: Event, answered: Answered | None = None) -> None:
+    async def tell(self, event: Event, answered: Answering = None) -> None:
         """Return once the event is durable; raise Refused, StoreUnavailable, or TimeoutError: it may come to be yet."""
         self._require_recording()
         async with asyncio.timeout(ANSWER_WITHIN_S):

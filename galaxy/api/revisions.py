@@ -4,7 +4,7 @@ All of it is read from the log, page by page, whether the constellation is open 
 """
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 
@@ -77,9 +77,9 @@ async def undo(node: Node, once: OnceOnly, constellation_id: str, body: schemas.
         event = ConstellationEdited(
             at=node.now(), constellation=constellation_id, base=number, edit=edit, by=BY, rebase=True
         )
-        out = {"id": constellation_id, "revision": found.revision + 1, "undone": number}
+        out: dict[str, Any] = {"id": constellation_id, "undone": number}
         try:
-            await node.tell(event, once.answered(out))
+            await node.tell(event, once.revised(out, found))
         except InvalidEdit as exc:  # nothing of it stands in what was sent
             raise Problem(409, "conflict", f"revision {number} cannot be taken back any more: {exc}") from exc
     return answer(out)

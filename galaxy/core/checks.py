@@ -7,6 +7,7 @@ from protocol.vocabulary import NAME
 from . import answers
 from . import attempt as attempts
 from .constellation import Constellation
+from .contradictions import require_consistent
 from .edit import drafted, submission, unchanged_since
 from .errors import Conflict, InvalidEdit, Refused, StaleAttempt, StaleConsult, StaleRevision
 from .events import (
@@ -33,6 +34,7 @@ from .events import (
     UsageReserved,
     UsageSettled,
 )
+from .grant import require_granted
 
 if TYPE_CHECKING:
     from .orchestrator import Orchestrator
@@ -81,14 +83,21 @@ def _require_editable(core: "Orchestrator", event: ConstellationEdited) -> None:
         if not event.rebase or not 0 < event.base < constellation.revision:
             raise StaleRevision(constellation.id, constellation.revision)
         unchanged_since(constellation, operations, event.base)
-    drafted(constellation, operations)
+    require_granted(constellation.grant, operations)
+    draft = drafted(constellation, operations)
+    require_consistent(operations)
+    if (event.consult or constellation.goal) and not draft.size():
+        otherwise = "give up where there is nothing to do" if event.consult else "cancel it instead"
+        raise InvalidEdit(f"the edit leaves no star, and nothing done is no success: {otherwise}", "/operations")
 
 
 def _require_asked(constellation: Constellation, event: ApprovalGiven | ApprovalDenied) -> None:
     course = constellation.course(event.star)
-    if not (course.needs_approval and course.approval and course.approval.attempt == event.attempt):
-        name = str(attempts.AttemptId(event.constellation, event.star, event.attempt))
+    approval, name = course.approval, str(attempts.AttemptId(event.constellation, event.star, event.attempt))
+    if not (course.needs_approval and approval and approval.attempt == event.attempt):
         raise Conflict(f"{name} does not wait for approval")
+    if event.asked_at not in (0.0, approval.asked_at):
+        raise Conflict(f"{name} is another call by now: look at what waits for approval")
 
 
 def _not_cancelling(core: "Orchestrator", event: ConstellationEvent) -> Constellation:
@@ -105,10 +114,10 @@ def _require_submittable(core: "Orchestrator", event: ConstellationSubmitted) ->
         raise InvalidEdit("a constellation needs at least one star, or a goal", "/stars")
     if not NAME.fullmatch(event.constellation):
         raise InvalidEdit(f"{event.constellation!r} is not a name for a constellation", "/constellation")
-    empty = Constellation(event.constellation)
-    empty.grant = event.grant
+    operations = submission(event.stars, event.lines)
     try:
-        drafted(empty, submission(event.stars, event.lines))
+        require_granted(event.grant, operations)
+        drafted(Constellation(event.constellation), operations)
     except InvalidEdit as exc:
         raise type(exc)(str(exc), _place_in_submission(exc.place, len(event.stars))) from None
 

@@ -22,6 +22,7 @@ from .events import (
     AnswerRefused,
     ApprovalDenied,
     ApprovalGiven,
+    ApprovalLapsed,
     ApprovalRequested,
     AttemptRevoked,
     CancelRequested,
@@ -193,7 +194,7 @@ class Constellation:
             course.ended_at = at
             course.stopping = ""
             self.unfinished -= 1
-            for attempt in course.open:
+            for attempt in course.open if len(course.attempts) > 1 else ():
                 attempt.stopping = attempt.stopping or f"attempt {len(course.attempts)} of {course.star.id} is enough"
                 self.loose[course.star.id, attempt.number] = None
             self._decide_lines_out_of(course, at)
@@ -382,6 +383,7 @@ APPLIES: dict[type[ConstellationEvent], Callable[[Constellation, Any], None]] = 
     ApprovalRequested: approving.requested,
     ApprovalGiven: approving.given,
     ApprovalDenied: approving.denied,
+    ApprovalLapsed: approving.lapsed,
     LineJudged: _line_judged,
     ConstellationEnded: _ended,
     ReportRefused: attempts.came_late,

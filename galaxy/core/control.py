@@ -14,6 +14,8 @@ from .events import (
 from .goal import FactKind
 from .states import CANCELLED, FAILED, HELD_BY_DEVICE, NOT_STARTED, READY, WAITING
 
+SUPERSEDED_BY = "superseded by "  # how the cause of an end begins that another star was put in the place of
+
 if TYPE_CHECKING:
     from .constellation import Constellation
     from .edit import Draft
@@ -67,7 +69,7 @@ def _supersede(c: "Constellation", draft: "Draft", at: float) -> None:
             course.failure_held = False
             c.move(course, FAILED, at)
         elif course.state in HELD_BY_DEVICE:
-            course.stop(f"superseded by {by}")
+            course.stop(f"{SUPERSEDED_BY}{by}")
             c.stirred.append(star_id)
 
 

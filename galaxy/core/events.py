@@ -174,6 +174,7 @@ class ApprovalGiven(ConstellationEvent, frozen=True, kw_only=True):
     by: str
     reason: str = ""
     rule: str = ""  # the standing rule that said so
+    asked_at: float = 0.0  # when the question was put that this answers; 0: the one that is open
 
 
 class ApprovalDenied(ConstellationEvent, frozen=True, kw_only=True):
@@ -181,6 +182,16 @@ class ApprovalDenied(ConstellationEvent, frozen=True, kw_only=True):
     attempt: int
     by: str
     reason: str = ""
+    asked_at: float = 0.0  # as above
+
+
+class ApprovalLapsed(ConstellationEvent, frozen=True, kw_only=True):
+    """The device that a person was asked about will not make the call: wherever it is made, it is asked about anew."""
+
+    star: str
+    attempt: int
+    device: str
+    reason: str
 
 
 # What devices said.
@@ -329,6 +340,7 @@ AnyEvent = (
     | ApprovalRequested
     | ApprovalGiven
     | ApprovalDenied
+    | ApprovalLapsed
     | StarAccepted
     | StopBegun
     | StarProgressed

@@ -39,13 +39,17 @@ def wait(
     if course.failure_held and course.failure:
         return Wait(_failure_held(constellation, course, course.failure))
     if course.needs_approval:
-        return Wait("it waits for a person to approve it")
+        return Wait(f"it waits for a person to approve it{_gone(course, found)}")
     if course.holds:
         return Wait(f"it is held until the planner has answered about {_asked(constellation)}")
     if constellation.paused:
         return Wait(f"the constellation is paused: {constellation.paused}")
     if found is None:
         return Wait("what a verification found is being judged")
+    if course.approval:
+        return Wait(
+            f"it was approved{_gone(course, found) or ': its device is full'}", tuple(candidates), found.refused
+        )
     if not found.able:
         return Wait(_nobody(found), refused=found.refused)
     reason = "every able device is full" if queued else "it backs off before another attempt"
@@ -152,6 +156,14 @@ def _undecided(constellation: Constellation, course: Course) -> str:
     open_ones = [source for source in sources if constellation.courses[source].state not in TERMINAL]
     more = f" and {len(open_ones) - 5} more" if len(open_ones) > 5 else ""
     return f"it waits for {', '.join(open_ones[:5])}{more}"
+
+
+def _gone(course: Course, found: Feasible | None) -> str:
+    """Return why the device that a person was asked about cannot take the call now, if it cannot."""
+    if course.approval is None or found is None or found.able:
+        return ""
+    device = course.approval.device
+    return f", and waits for {device}: {found.refused.get(device, 'it is not there')}"
 
 
 def _nobody(found: Feasible) -> str:

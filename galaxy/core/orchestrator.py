@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from protocol.vocabulary import Failure
 
-from . import asking, checks, explain, judging
+from . import approving, asking, checks, explain, judging
 from .attempt import AttemptId, LeaseEnd
 from .constellation import Constellation
 from .course import Course
 from .errors import UnknownId
 from .events import (
+    ApprovalLapsed,
     ConstellationEnded,
     ConstellationEvent,
     ConstellationSubmitted,
@@ -50,6 +51,7 @@ class Orchestrator:
         self.placer = Placer(self.constellations, self.fleet)
         self.leases = Leases(self.constellations, self.fleet, self.placer)
         self._timers: Timers[Key] = Timers()  # of stars that no device holds
+        self._pins = approving.Pins()
         self._absences: Timers[str] = Timers()  # when a device that is gone counts as lost
         self._questions: Timers[str] = Timers()  # when a constellation's planner is asked, or has been silent too long
         self._judged: dict[str, None] = {}  # constellations with conditions to judge
@@ -73,6 +75,7 @@ class Orchestrator:
         if device_id := getattr(event, "device", ""):
             self.placer.count_slots(device_id)
             self._watch_absence(device_id)
+            self._look_at_pinned(self._pins.of(device_id), event.at)
         return orders
 
     def due(self, now: float) -> Iterator[Event]:
@@ -171,6 +174,7 @@ class Orchestrator:
     def _look(self, constellation: Constellation, star_id: str, at: float) -> Sequence[Order]:
         """Put a star's entries in the indexes right; return the orders to stop what is to be stopped of it."""
         key, course = (constellation.id, star_id), constellation.courses.get(star_id)
+        self._pins.clear(key)
         if course is None or course.state in TERMINAL or course.state is WAITING:
             self.placer.forget(key)
             self._timers.clear(key)
@@ -182,22 +186,40 @@ class Orchestrator:
         if course.proof is not None:
             self._timers.clear(key)
             self._proofs[key] = None
-        elif course.needs_approval and course.approval:
-            self.placer.await_approval(key)
-            self._timers.set(key, course.approval.expires_at)
-        elif not course.placeable(bool(constellation.paused)):
-            self.placer.forget(key)
-            self._timers.clear(key)
-        elif course.not_before > at:
-            self.placer.forget(key)
-            self._timers.set(key, course.not_before)
         else:
-            self.placer.put(key, constellation, course)
-            if queue_s := course.star.timeouts.queue_s:
-                self._timers.set(key, max(course.ready_at, course.not_before) + queue_s)
+            deadline, lapse = self._queue(key, constellation, course, at), self._lapse(course)
+            deadlines = [when for when in (deadline, lapse and lapse[0]) if when is not None]
+            if course.approval:
+                self._pins.set(key, course.approval.device)
+            if deadlines:
+                self._timers.set(key, min(deadlines))
             else:
                 self._timers.clear(key)
         return ()
+
+    def _queue(self, key: Key, constellation: Constellation, course: Course, at: float) -> float | None:
+        """Let a ready star be placed if it may be; return when it has waited for long enough."""
+        if course.needs_approval and course.approval:
+            self.placer.await_approval(key)
+            return course.approval.expires_at
+        if not course.placeable(bool(constellation.paused)):
+            self.placer.forget(key)
+            return None
+        if course.not_before > at:
+            self.placer.forget(key)
+            return course.not_before
+        self.placer.put(key, constellation, course)
+        queue_s = course.star.timeouts.queue_s
+        return max(course.ready_at, course.not_before) + queue_s if queue_s else None
+
+    def _lapse(self, course: Course) -> tuple[float, str] | None:
+        if course.approval is None:
+            return None
+        return approving.lapse(course, self.fleet.devices.get(course.approval.device))
+
+    def _look_at_pinned(self, keys: Iterable[Key], at: float) -> None:
+        for key in keys:
+            self._look(self.constellations[key[0]], key[1], at)
 
     # devices
 
@@ -207,6 +229,7 @@ class Orchestrator:
             self._watch_absence(device)
         for device in list(self.placer.held):
             self.leases.watch_all(device, event.at)
+        self._look_at_pinned(self._pins, event.at)
         return [order for c in self.constellations.values() for order in asking.anew(c)]
 
     def _device_connected(self, event: DeviceConnected) -> list[Order]:
@@ -242,7 +265,9 @@ class Orchestrator:
         while (key := self._timers.pop_due(now)) is not None:
             constellation = self.constellations[key[0]]
             course = constellation.courses[key[1]]
-            if course.needs_approval:
+            if (lapse := self._lapse(course)) and lapse[0] <= now:
+                yield _approval_lapsed(now, key, course, lapse[1])
+            elif course.needs_approval:
                 failure = Failure("approval_expired", "nobody has approved it in time")
                 yield StarFailed(at=now, constellation=key[0], star=key[1], failure=failure)
             elif course.placeable(bool(constellation.paused)):
@@ -260,6 +285,13 @@ class Orchestrator:
         for constellation_id, star_id in list(self._proofs):
             del self._proofs[constellation_id, star_id]
             yield from judging.proof(self.constellations[constellation_id], star_id, now)
+
+
+def _approval_lapsed(at: float, key: Key, course: Course, reason: str) -> ApprovalLapsed:
+    approval = course.approval
+    assert approval
+    c, s, n, device = *key, approval.attempt, approval.device
+    return ApprovalLapsed(at=at, constellation=c, star=s, attempt=n, device=device, reason=reason)
 
 
 FLEET_HANDLERS: dict[type[Event], Callable[[Orchestrator, object], list[Order]]] = {

@@ -62,9 +62,10 @@ class Disconnect(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Verify(Struct, frozen=True, gc=False, omit_defaults=True):
-    """A pure tool call that tells whether the effect of a cut-off attempt happened.
+    """A call that tells whether the effect of a cut-off attempt happened.
 
-    `happened` is a CEL expression over the call's `result`.
+    It is made only where the tool says of itself that it is pure, for nobody is asked before it. `happened` is a CEL
+    expression over the call's `result`.
     """
 
     tool: str

@@ -207,7 +207,9 @@ def tool(name: str, effect: Effect = Effect.IDEMPOTENT) -> ToolSpec:
 def profile(
     slots: int = 1, tools: tuple[str, ...] = ("shell",), effect: Effect = Effect.IDEMPOTENT, **labels: str
 ) -> Profile:
-    return Profile(Kind.DESKTOP, slots, tuple(tool(name, effect) for name in tools), labels)
+    """Return what a device offers; its tool `look` is pure, whatever the others are."""
+    offered = tuple(tool(name, Effect.PURE if name == "look" else effect) for name in tools)
+    return Profile(Kind.DESKTOP, slots, offered, labels)
 
 
 LAPTOP = profile()
