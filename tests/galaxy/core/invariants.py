@@ -222,6 +222,7 @@ class Watched(RuleBasedStateMachine):
         assert not any(core.placer.held.values()), "a lease leaked its slot"
         indexes = (core._timers._at, core._questions._at, core.placer._queue, core.placer._asked, core._lapsed)
         assert [len(index) for index in (*indexes, core._ending)] == [0] * 6
+        assert list(core._pins) == []
         assert core.next_deadline() is None
 
 
