@@ -236,6 +236,7 @@ class Watched(RuleBasedStateMachine):
         assert [len(index) for index in (*indexes, core._ending)] == [0] * 6
         assert core.leases.next() is None
         assert set(core._absences._at) == {d for d in core.fleet.devices if core.fleet.lost_at(d) is not None}
+        assert list(core._pins) == []
 
 
 def verdict_of(c: Constellation, star: str) -> Any:

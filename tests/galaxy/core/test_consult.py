@@ -1,16 +1,33 @@
 """What becomes a question, what it holds, and what each answer does."""
 
 import pytest
+from msgspec.structs import replace
 
 from galaxy.core.checks import recorded_refusal
-from galaxy.core.edit import AddStar, Skip, Supersede
+from galaxy.core.edit import AddStar, Skip, Supersede, UpdateStar
 from galaxy.core.edit import Retry as TryAgain
 from galaxy.core.errors import NoProgress, NotGranted, StaleConsult
 from galaxy.core.events import AnswerRefused, ConstellationEnded, ConsultClosed, ConsultOpened
 from galaxy.core.goal import ConsultWhen, FactKind, Goal, Grant, Planning
-from galaxy.core.star import OnFailure, OnSuccess, Timeouts, When
+from galaxy.core.star import INSTRUCT, Fallback, Instruction, Needs, OnFailure, OnSuccess, Timeouts, Verify, When
 
-from .helpers import KeptLog, answer, cancel, close, device, done, fail, line, reach, refuse, resume, star, submit, told
+from .helpers import (
+    KeptLog,
+    answer,
+    cancel,
+    close,
+    device,
+    done,
+    edit,
+    fail,
+    line,
+    reach,
+    refuse,
+    resume,
+    star,
+    submit,
+    told,
+)
 
 CONSULT = OnFailure.CONSULT
 
@@ -144,12 +161,36 @@ def test_a_goal_that_takes_too_long_is_cancelled():
     assert log.constellation().cancelled == "its deadline of 10 s has passed"
 
 
-def test_only_granted_devices_and_tools_are_used_whoever_edits():
+NOT_GRANTED = [
+    (star("n", tool="pay"), "/star/tool"),
+    (star("n", needs=Needs(tools=("pay",))), "/star/tool"),
+    (star("n", verify=Verify("pay", "true")), "/star/tool"),
+    (star("n", fallback=Fallback("pay")), "/star/tool"),
+    (star("n", tool=INSTRUCT, instruction=Instruction("do it")), "/star/tool"),
+    (star("n", needs=Needs(device="laptop")), "/star/needs/device"),
+]
+
+
+@pytest.mark.parametrize(("beyond", "place"), NOT_GRANTED, ids=["tool", "need", "proof", "other", "words", "device"])
+def test_only_granted_devices_and_tools_are_used_whoever_edits(beyond, place):
     log = KeptLog()
     grant = Grant(tools=("shell",), devices=("tower",))
-    log.feed(*device(), submit(star("a", on_failure=CONSULT), planning=Planning("x"), grant=grant))
-
+    first = submit(star("a", on_failure=CONSULT), star("b"), line("a>b"), planning=Planning("x"), grant=grant)
+    log.feed(*device(tools=("shell", "pay")), first)
     assert log.why("a") == "no device is able: laptop: the constellation is not granted it"
+    assert told(log.feed(*device("tower"))) == ["dispatch c/a#1 to tower"]
+    log.feed(fail("c/a#1", by="tower"))
+    log.wait(1.5)
+
+    with pytest.raises(NotGranted) as refused:
+        log.core.check(submit(beyond, grant=grant, c="d"))
+    assert refused.value.place == place.replace("/star", "/stars/0")
+    for operation in (AddStar(beyond), UpdateStar(replace(beyond, id="b")), Supersede("a", beyond)):
+        for by in (answer(operation), edit(operation, by="anna")):
+            with pytest.raises(NotGranted) as refused:
+                log.core.check(by)
+            if beyond.verify is None or not by.consult:  # a planner says nothing of verifying in any case
+                assert refused.value.place == f"/operations/0{place}"
 
 
 def test_a_failure_without_an_attempt_that_is_answered_the_same_way_is_no_progress():
