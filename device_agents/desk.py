@@ -13,8 +13,8 @@ Galaxy has acknowledged it.
 
 from dataclasses import dataclass
 
-from protocol.messages import Accept, AnyMessage, Assign, Drain, Message, Progress, Reject, Report, Revoke
-from protocol.vocabulary import TEXT_CHARS_MAX, Effect, Failure, Held, Holding, Outcome
+from protocol.messages import Accept, AnyMessage, Assign, Drain, Message, Progress, Reconcile, Reject, Report, Revoke
+from protocol.vocabulary import TEXT_CHARS_MAX, Effect, Failure, Held, Holding, Outcome, Verdict
 
 ACCEPT_AFTER_S = 0.05  # what ends sooner is not announced: its report says it all
 NOTE_CHARS_MAX = 500
@@ -98,6 +98,8 @@ class Desk:
             case Assign():
                 return self._assigned(message, now, completed)
             case Revoke(attempt=attempt, reason=reason):
+                return self._halt(attempt, reason, revoked=True)
+            case Reconcile(verdict=Verdict.STOP | Verdict.SUPERSEDED, attempt=attempt, reason=reason):
                 return self._halt(attempt, reason, revoked=True)
             case Drain(reason=reason):
                 self.draining = reason or "draining"

@@ -3,8 +3,8 @@
 import pytest
 
 from device_agents.desk import ACCEPT_AFTER_S, INSTRUCT, Begin, Desk, Halt, Keep, Say, cut_off
-from protocol.messages import Accept, Drain, Progress, Reject, Report, Revoke
-from protocol.vocabulary import Effect, Failure, Held, Holding, Outcome
+from protocol.messages import Accept, Drain, Progress, Reconcile, Reject, Report, Revoke
+from protocol.vocabulary import Effect, Failure, Held, Holding, Outcome, Verdict
 
 from .helpers import IDEMPOTENT, INTERACTIVE, ONCE, PURE, assign, cancelled, succeeded
 
@@ -307,3 +307,12 @@ def test_the_last_note_on_an_instruction_is_said_before_its_report():
 
     assert this.finished(succeeded(A)) == [Say(Progress(A, "1 steps, 20 tokens")), Keep(succeeded(A), journalled=True)]
     assert this.finished(succeeded(B)) == [Keep(succeeded(B), journalled=True)]
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_an_attempt_that_galaxy_does_not_go_on_with_is_stopped_as_if_it_were_revoked(verdict):
+    busy = desk(PURE)
+    chores = busy.hear(Reconcile(PURE.attempt, verdict, "another has taken its place"), 1.0)
+
+    stops = verdict in (Verdict.STOP, Verdict.SUPERSEDED)
+    assert chores == ([Halt(PURE.attempt, "another has taken its place")] if stops else [])
