@@ -38,6 +38,10 @@ from .planner.prices import Price
 from .runner import Runner
 from .store import Durability, open_store
 from .store.contract import Store
+<<<<<<< HEAD
+=======
+from .store.errors import StoreCorrupt, StoreError
+>>>>>>> h6
 from .upkeep import Keep, Tally, Upkeep, added
 
 log = logging.getLogger(__name__)
@@ -127,7 +131,7 @@ async def new_api_token(settings: Settings) -> str:
 
 async def let_go(settings: Settings, *, dry_run: bool) -> Tally:
     """Let go of all that the settings do not keep, and return what it was; raise StoreError, also if the node runs."""
-    folder = settings.data.expanduser()
+    folder = _existing(settings)
     async with _opened(settings, folder) as store:
         upkeep = Upkeep(store, Artifacts(folder / "artifacts", store), _keep(settings), time.time)
         if dry_run:
@@ -142,9 +146,17 @@ async def let_go(settings: Settings, *, dry_run: bool) -> Tally:
 
 async def checked(settings: Settings) -> Report:
     """Return what is recorded and what is wrong with it; raise StoreError, also if the node runs."""
-    folder = settings.data.expanduser()
+    folder = _existing(settings)
     async with _opened(settings, folder) as store:
         return await inspected(store, Artifacts(folder / "artifacts", store))
+
+
+def _existing(settings: Settings) -> Path:
+    """Return the node's folder; raise StoreError where no node ever was, instead of making one."""
+    folder = settings.data.expanduser()
+    if not settings.database and not (folder / "galaxy.db").exists():
+        raise StoreError(f"{folder} holds no galaxy.db: --data names the folder of a node")
+    return folder
 
 
 @asynccontextmanager

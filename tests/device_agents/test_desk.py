@@ -311,8 +311,8 @@ def test_the_last_note_on_an_instruction_is_said_before_its_report():
 
 @pytest.mark.parametrize("verdict", Verdict)
 def test_an_attempt_that_galaxy_does_not_go_on_with_is_stopped_as_if_it_were_revoked(verdict):
-    busy = desk(PURE)
-    chores = busy.hear(Reconcile(PURE.attempt, verdict, "another has taken its place"), 1.0)
+    busy = desk(assign(A))
+    chores = busy.hear(Reconcile(A, verdict, "another has taken its place"), 1.0)
 
     stops = verdict in (Verdict.STOP, Verdict.SUPERSEDED)
-    assert chores == ([Halt(PURE.attempt, "another has taken its place")] if stops else [])
+    assert chores == ([Halt(A, "another has taken its place")] if stops else [])

@@ -1,5 +1,7 @@
 """Health, readiness and metrics, and what a node does while its store fails."""
 
+from functools import partial
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -169,3 +171,21 @@ async def test_metrics_can_be_read_by_prometheus(node: Node, laptop: Device):
     assert samples["galaxy_dispatch_to_report_seconds_count"] == 1
     assert samples["galaxy_ready_to_dispatch_seconds_count"] == 2
     assert TOKEN not in answer.text
+
+
+async def test_tellers_who_add_nothing_are_not_heard_without_end_while_the_store_is_gone(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(runner, "BATCH_TELLERS_MAX", 2)
+    node.store.shut()
+    submitting = node.start(node.http.post("/v1/constellations", json={"stars": [star("a")]}))
+    await node.store.tries.get()
+    said: list[int] = []
+    for number in range(9):
+        node.runner.when_durable(partial(said.append, number))
+    assert await waits(submitting)
+
+    assert (node.runner.waiting, said) == (7, [])
+    node.store.open()
+    await node.runner.durable()
+    assert said == list(range(9))

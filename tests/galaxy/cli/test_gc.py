@@ -104,6 +104,14 @@ def test_a_node_that_runs_is_asked_rather_than_its_file_touched(running: LocalGa
     assert galaxy("check", "--data", running.folder / "node").exit_code == REFUSED
 
 
+@pytest.mark.parametrize("command", ["gc", "check"])
+def test_a_folder_without_a_node_is_refused_and_left_alone(tmp_path: Path, command: str):
+    refused = galaxy(command, "--data", tmp_path / "nowhere")
+
+    assert (refused.exit_code, "holds no galaxy.db" in refused.stderr) == (REFUSED, True)
+    assert not (tmp_path / "nowhere").exists()
+
+
 # check
 
 
