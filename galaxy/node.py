@@ -38,10 +38,7 @@ from .planner.prices import Price
 from .runner import Runner
 from .store import Durability, open_store
 from .store.contract import Store
-<<<<<<< HEAD
-=======
-from .store.errors import StoreCorrupt, StoreError
->>>>>>> h6
+from .store.errors import StoreError
 from .upkeep import Keep, Tally, Upkeep, added
 
 log = logging.getLogger(__name__)
