@@ -171,9 +171,7 @@ NOT_GRANTED = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("beyond", "place"), NOT_GRANTED, ids=["tool", "need", "proof", "other", "words", "device"]
-)
+@pytest.mark.parametrize(("beyond", "place"), NOT_GRANTED, ids=["tool", "need", "proof", "other", "words", "device"])
 def test_only_granted_devices_and_tools_are_used_whoever_edits(beyond, place):
     log = KeptLog()
     grant = Grant(tools=("shell",), devices=("tower",))
