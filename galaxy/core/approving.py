@@ -84,8 +84,7 @@ def lapse(course: Course, device: Device | None) -> tuple[float, str] | None:
     if device is None or device.presence is Presence.REVOKED:
         return 0.0, "it was revoked"
     star, profile = course.star, device.profile
-    if profile is None:
-        return 0.0, "it is not known what it offers"
+    assert profile, "it was connected when a person was asked about it"
     tools = {star.tool, *star.needs.tools, *(star.instruction.tools if star.instruction else ())}
     if missing := tools - {tool.name for tool in profile.tools}:
         return 0.0, f"it no longer offers {', '.join(sorted(missing))}"

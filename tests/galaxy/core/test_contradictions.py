@@ -115,6 +115,16 @@ def test_a_recorded_edit_that_also_superseded_a_star_did_away_with_it(contradict
     assert log.course("a").stopping == ""
 
 
+def test_a_recorded_edit_that_also_put_a_superseded_star_behind_a_failure_skipped_it():
+    log = Log()
+    stars = (star("a", on_failure=OnFailure.CONSULT), star("gone"), star("b"))
+    log.feed(*device(slots=3), submit(*stars, planning=ASKED), fail("c/gone#1", 0.5), fail("c/a#1"))
+    log.wait(1.5)
+    recorded(log, answer(Supersede("a", star("a2")), AddLine(line("gone>a"))))
+
+    assert log.states() == {"a": "skipped", "gone": "failed", "b": "leased", "a2": "skipped"}
+
+
 @pytest.mark.parametrize("first", [TryAgain("a"), Supersede("a", star("a2"))], ids=["retry", "supersede"])
 def test_a_recorded_edit_that_also_removed_a_star_did_away_with_it(first):
     log = Log()
