@@ -3,7 +3,7 @@
 import pytest
 from msgspec import Raw
 
-from galaxy.core.edit import AddStar, RemoveStar, Skip, UpdateStar
+from galaxy.core.edit import AddStar, RemoveStar, Skip, Supersede, UpdateStar
 from galaxy.core.edit import Retry as TryAgain
 from galaxy.core.errors import InvalidEdit, NotGranted, StaleConsult
 from galaxy.core.events import ConstellationEnded, ConsultClosed, ConsultOpened, Kept, UsageReserved, UsageSettled
@@ -285,3 +285,16 @@ def test_the_end_of_a_goal_names_also_the_failures_that_this_question_is_not_abo
     with pytest.raises(InvalidEdit, match="b failed and nothing made up for it"):
         log.core.check(reach(despite=("a",)))
     log.core.check(reach(despite=("a", "b")))
+
+
+def test_additions_count_over_all_questions_and_a_star_put_in_anothers_place_is_one():
+    log = running("a", additions_max=2)
+    log.feed(fail("c/a#1", 1.0))
+    log.wait(1.5)
+    log.feed(answer(Supersede("a", star("a2", on_failure=CONSULT)), AddStar(star("z")), at=2.0), fail("c/a2#1", 3.0))
+    log.wait(4.0)
+    assert log.constellation().dialogue.additions == 2
+
+    for more in (Supersede("a2", star("a3")), AddStar(star("y"))):
+        with pytest.raises(NotGranted, match="planners may add 2 stars in all; this would make it 3"):
+            log.core.check(answer(more, to=2, base=2, at=5.0))
