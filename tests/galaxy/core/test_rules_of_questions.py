@@ -298,3 +298,13 @@ def test_additions_count_over_all_questions_and_a_star_put_in_anothers_place_is_
     for more in (Supersede("a2", star("a3")), AddStar(star("y"))):
         with pytest.raises(NotGranted, match="planners may add 2 stars in all; this would make it 3"):
             log.core.check(answer(more, to=2, base=2, at=5.0))
+
+
+def test_a_goal_that_a_person_has_planned_meanwhile_does_not_fail_for_want_of_a_planner():
+    log = KeptLog()
+    log.feed(*device(), submit(goal=Goal("tea"), planning=Planning("x")))
+    log.feed(edit(AddStar(star("boil"))), close(at=2.0))
+
+    assert (log.states(), log.constellation().paused) == ({"boil": "leased"}, "")
+    log.feed(done("c/boil#1", 3.0))
+    assert log.of(ConstellationEnded)[0].state == "succeeded"
