@@ -6,7 +6,15 @@ from msgspec import Raw
 from galaxy.core.edit import AddStar, RemoveStar, Skip, Supersede, UpdateStar
 from galaxy.core.edit import Retry as TryAgain
 from galaxy.core.errors import InvalidEdit, NotGranted, StaleConsult
-from galaxy.core.events import ConstellationEnded, ConsultClosed, ConsultOpened, Kept, UsageReserved, UsageSettled
+from galaxy.core.events import (
+    ConstellationEnded,
+    ConsultClosed,
+    ConsultOpened,
+    Kept,
+    NodeStarted,
+    UsageReserved,
+    UsageSettled,
+)
 from galaxy.core.goal import Budget, ConsultEnd, ConsultWhen, FactKind, Goal, Grant, Planning, Usage
 from galaxy.core.star import OnFailure, OnSuccess, When
 
@@ -23,6 +31,7 @@ from .helpers import (
     line,
     pause,
     reach,
+    refuse,
     reloaded,
     resume,
     star,
@@ -308,3 +317,22 @@ def test_a_goal_that_a_person_has_planned_meanwhile_does_not_fail_for_want_of_a_
     assert (log.states(), log.constellation().paused) == ({"boil": "leased"}, "")
     log.feed(done("c/boil#1", 3.0))
     assert log.of(ConstellationEnded)[0].state == "succeeded"
+
+
+def test_an_open_question_is_asked_anew_after_a_restart_and_its_deadline_stays():
+    log = running("a", answer_within_s=20.0)
+    log.feed(fail("c/a#1", 1.0))
+    log.wait(1.5)
+    after = reloaded(log)
+
+    assert told(after.feed(NodeStarted(at=9.0))) == ["askplanner c/1"]
+    assert told(after.wait(21.25)) == ["stopasking c/1"]
+
+
+def test_a_question_whose_answers_were_refused_too_often_is_not_asked_anew_after_a_restart():
+    log = running("a", rounds_max=1)
+    log.feed(fail("c/a#1", 1.0))
+    log.wait(1.5)
+    log.core.apply(refuse(at=2.0))
+
+    assert told(log.feed(NodeStarted(at=2.0))) == ["stopasking c/1"]
