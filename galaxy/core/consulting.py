@@ -168,11 +168,11 @@ def answered(c: "Constellation", draft: Draft, at: float) -> None:
 def closed(c: "Constellation", event: ConsultClosed) -> None:
     consult, dialogue = _closed(c), c.dialogue
     kinds = {fact.kind for fact in consult.facts}
-    if FactKind.GOAL in kinds:
+    if FactKind.GOAL in kinds and not c.courses:
         dialogue.settled, dialogue.given_up, dialogue.ended_because = True, True, f"no plan: {event.reason}"
     elif kinds == {FactKind.ENDED}:
         dialogue.settled, dialogue.ended_because = True, event.reason
-    else:
+    elif kinds != {FactKind.GOAL}:  # else a person has planned it meanwhile
         dialogue.unanswered += consult.held
         about = ", ".join(fact.star for fact in consult.facts if fact.star)
         c.paused = c.paused or f"{QUESTION}no answer about {about}: {event.reason}"[:500]

@@ -1,15 +1,18 @@
 """Rules of asking people: what their yes is bound to, how long it holds, and what their standing rules let through."""
 
+import msgspec
 import pytest
 from msgspec import Raw
 
 from galaxy.core.edit import AddLine, RemoveLine, UpdateLine
 from galaxy.core.errors import Conflict, InvalidEdit, NotGranted, Refused, UnknownId
-from galaxy.core.events import ApprovalGiven, ApprovalRequested, NodeStarted, RuleEnded, StarLeased
+from galaxy.core.events import ApprovalGiven, ApprovalRequested, ConsultOpened, NodeStarted, RuleEnded, StarLeased
 from galaxy.core.fleet import RULES_MAX
 from galaxy.core.goal import Grant, Planning
+from galaxy.core.orders import called_with
 from galaxy.core.placement.demand import Demand
-from galaxy.core.star import Needs, OnFailure, When
+from galaxy.core.rules import fits
+from galaxy.core.star import INSTRUCT, Instruction, Needs, OnFailure, When
 from protocol.vocabulary import Effect
 
 from .helpers import (
@@ -188,3 +191,22 @@ def test_where_a_planner_might_send_a_call_is_told_within_the_grant_and_takes_no
     assert [candidate.device for candidate in candidates] == ["tower"]
     assert refused == {"laptop": "the constellation is not granted it"}
     assert log.core.load() == {"laptop": (0, 1), "tower": (0, 1)}
+
+
+@pytest.mark.parametrize("policy", [OnFailure.CONSULT, OnFailure.PAUSE])
+def test_no_rung_of_the_ladder_leads_around_a_question_that_lapsed(policy: OnFailure):
+    log = asked(on_failure=policy, retry=STEADY)
+    log.wait(90_000.0)
+
+    assert (log.states(), log.of(ConsultOpened)) == ({"a": "failed"}, [])
+
+
+def test_no_rule_lets_a_model_do_anything_even_if_it_is_of_these_very_words():
+    a = star("a", tool=INSTRUCT, instruction=Instruction("tidy up", tools=("shell",)), needs_approval=True)
+    words = msgspec.json.decode(called_with(a, a.arguments))
+    rules = [allow(words, at, rule=f"r{at:g}", tool=INSTRUCT) for at in (0.0, 1.0)]
+    log = KeptLog()
+    log.feed(*device(tools=("shell", INSTRUCT)), rules[0], submit(a), rules[1])
+
+    assert fits(msgspec.json.decode(rules[0].pattern), words)
+    assert (log.of(StarLeased), len(log.of(ApprovalRequested))) == ([], 1)

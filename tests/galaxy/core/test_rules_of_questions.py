@@ -3,10 +3,18 @@
 import pytest
 from msgspec import Raw
 
-from galaxy.core.edit import AddStar, RemoveStar, Skip, UpdateStar
+from galaxy.core.edit import AddStar, RemoveStar, Skip, Supersede, UpdateStar
 from galaxy.core.edit import Retry as TryAgain
 from galaxy.core.errors import InvalidEdit, NotGranted, StaleConsult
-from galaxy.core.events import ConstellationEnded, ConsultClosed, ConsultOpened, Kept, UsageReserved, UsageSettled
+from galaxy.core.events import (
+    ConstellationEnded,
+    ConsultClosed,
+    ConsultOpened,
+    Kept,
+    NodeStarted,
+    UsageReserved,
+    UsageSettled,
+)
 from galaxy.core.goal import Budget, ConsultEnd, ConsultWhen, FactKind, Goal, Grant, Planning, Usage
 from galaxy.core.star import OnFailure, OnSuccess, When
 
@@ -23,6 +31,7 @@ from .helpers import (
     line,
     pause,
     reach,
+    refuse,
     reloaded,
     resume,
     star,
@@ -285,3 +294,45 @@ def test_the_end_of_a_goal_names_also_the_failures_that_this_question_is_not_abo
     with pytest.raises(InvalidEdit, match="b failed and nothing made up for it"):
         log.core.check(reach(despite=("a",)))
     log.core.check(reach(despite=("a", "b")))
+
+
+def test_additions_count_over_all_questions_and_a_star_put_in_anothers_place_is_one():
+    log = running("a", additions_max=2)
+    log.feed(fail("c/a#1", 1.0))
+    log.wait(1.5)
+    log.feed(answer(Supersede("a", star("a2", on_failure=CONSULT)), AddStar(star("z")), at=2.0), fail("c/a2#1", 3.0))
+    log.wait(4.0)
+    assert log.constellation().dialogue.additions == 2
+
+    for more in (Supersede("a2", star("a3")), AddStar(star("y"))):
+        with pytest.raises(NotGranted, match="planners may add 2 stars in all; this would make it 3"):
+            log.core.check(answer(more, to=2, base=2, at=5.0))
+
+
+def test_a_goal_that_a_person_has_planned_meanwhile_does_not_fail_for_want_of_a_planner():
+    log = KeptLog()
+    log.feed(*device(), submit(goal=Goal("tea"), planning=Planning("x")))
+    log.feed(edit(AddStar(star("boil"))), close(at=2.0))
+
+    assert (log.states(), log.constellation().paused) == ({"boil": "leased"}, "")
+    log.feed(done("c/boil#1", 3.0))
+    assert log.of(ConstellationEnded)[0].state == "succeeded"
+
+
+def test_an_open_question_is_asked_anew_after_a_restart_and_its_deadline_stays():
+    log = running("a", answer_within_s=20.0)
+    log.feed(fail("c/a#1", 1.0))
+    log.wait(1.5)
+    after = reloaded(log)
+
+    assert told(after.feed(NodeStarted(at=9.0))) == ["askplanner c/1"]
+    assert told(after.wait(21.25)) == ["stopasking c/1"]
+
+
+def test_a_question_whose_answers_were_refused_too_often_is_not_asked_anew_after_a_restart():
+    log = running("a", rounds_max=1)
+    log.feed(fail("c/a#1", 1.0))
+    log.wait(1.5)
+    log.core.apply(refuse(at=2.0))
+
+    assert told(log.feed(NodeStarted(at=2.0))) == ["stopasking c/1"]
