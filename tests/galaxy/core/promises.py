@@ -26,12 +26,15 @@ Seen = dict[str, tuple[Any, Any]]  # stars, and the lines into each
 
 # What each search must have met to be worth anything, and what a long one (some thousand histories) must.
 OFTEN = {
-    *("answered", "left as it is", "no plan was needed", "silent", "failed", "no_answer", "worn out", "reached"),
-    *("deadline passed", "edited while asked", "held", "released", "gone on without an answer", "asked once more"),
+    *("answered", "left as it is", "silent", "failed", "no_answer", "worn out", "reached"),
+    *("edited while asked", "held", "released", "gone on without an answer", "asked once more"),
     *("asked anew after a restart", "approved", "approved by a rule", "denied", "lapsed"),
     *("late", "cyclic", "not granted", "too many", "too dear"),
 }
-SELDOM = {"rebased", "given up", "cancelled while asked", "no progress", "stale", "dishonest", "too soon"}
+SELDOM = {
+    *("rebased", "given up", "cancelled while asked", "no progress", "stale", "dishonest", "too soon"),
+    *("deadline passed", "no plan was needed"),
+}
 
 
 @dataclass

@@ -3,10 +3,11 @@
 import pytest
 from msgspec import Raw
 
-from galaxy.core.edit import AddStar, RemoveStar, Skip, Supersede, UpdateStar
+from galaxy.core.edit import AddLine, AddStar, Edit, RemoveStar, Skip, Supersede, UpdateStar
 from galaxy.core.edit import Retry as TryAgain
 from galaxy.core.errors import InvalidEdit, NotGranted, StaleConsult
 from galaxy.core.events import (
+    ConstellationEdited,
     ConstellationEnded,
     ConsultClosed,
     ConsultOpened,
@@ -16,7 +17,7 @@ from galaxy.core.events import (
     UsageSettled,
 )
 from galaxy.core.goal import Budget, ConsultEnd, ConsultWhen, FactKind, Goal, Grant, Planning, Usage
-from galaxy.core.star import OnFailure, OnSuccess, When
+from galaxy.core.star import Needs, OnFailure, OnSuccess, When
 
 from .helpers import (
     KeptLog,
@@ -336,3 +337,15 @@ def test_a_question_whose_answers_were_refused_too_often_is_not_asked_anew_after
     log.core.apply(refuse(at=2.0))
 
     assert told(log.feed(NodeStarted(at=2.0))) == ["stopasking c/1"]
+
+
+def test_a_star_is_not_removed_unseen_from_under_a_line_that_was_drawn_meanwhile():
+    log = running("a")
+    elsewhere = Needs(device="tower")
+    log.feed(edit(AddStar(star("n", needs=elsewhere)), AddStar(star("m", needs=elsewhere)), at=0.5))
+    log.feed(edit(AddLine(line("n>m")), base=2, at=0.6))
+    taken_back = Edit((RemoveStar("n"),), "undo of revision 2")
+
+    with pytest.raises(InvalidEdit, match="star m was changed by revision 3, after 2"):
+        log.core.check(ConstellationEdited(at=2.0, constellation="c", base=2, edit=taken_back, rebase=True))
+    log.core.check(ConstellationEdited(at=2.0, constellation="c", base=3, edit=taken_back))
