@@ -50,6 +50,8 @@ State = Annotated[Path, typer.Option(help=STATE_HELP, envvar="GALAXY_AGENT_STATE
 NO_BRAIN, GALAXYS_BRAIN = "off", "galaxy"
 BRAIN_KEY = "GALAXY_BRAIN_KEY"  # not an option: what stands on a command line, every user of the machine can read
 DEFAULT_STATE = Path("~/.galaxy-agent")
+# Their debug lines hold headers, and with these keys; or frames, and with these the tokens of sessions.
+TELLTALES = frozenset({"httpx2", "httpcore2", "openai", "websockets"})
 
 
 @app.command("join")
@@ -257,8 +259,14 @@ def _log_to_stderr(level: LogLevel) -> None:
             ],
         )
     )
+    handler.addFilter(_tells_no_secret)
     logging.basicConfig(handlers=[handler], level=level.upper())
     logging.getLogger("httpx2").setLevel(logging.WARNING)
+
+
+def _tells_no_secret(record: logging.LogRecord) -> bool:
+    """Return whether the line may be shown. A library may set its own level, so that this is not left to levels."""
+    return record.levelno > logging.DEBUG or record.name.partition(".")[0] not in TELLTALES
 
 
 def _fail(code: int, message: str) -> NoReturn:

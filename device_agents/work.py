@@ -23,12 +23,14 @@ from .arguments import with_artifacts
 from .desk import INSTRUCT, REPEATABLE
 from .errors import ToolFailed
 from .guard import Guard
-from .tools.base import ArtifactShelf, Context, Grace, Tool
+from .tools.base import ArtifactRef, ArtifactShelf, Context, Grace, Tool
 from .tools.blocking import unblocked
 
 log = logging.getLogger(__name__)
 
 CUT_OFF = frozenset({"timeout", "broken_answer", "output_too_large"})  # codes of calls that were ended in the middle
+UNDELIVERED = "result_undelivered"
+RESULTS = "results"  # the folder of what could not be delivered, beside the scratch files
 
 _encoder = msgspec.json.Encoder()
 
@@ -65,6 +67,35 @@ class Call:
     begun: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class KeepingShelf:
+    """The shelf of a call that may not be made anew: what cannot be brought to Galaxy is kept on the device."""
+
+    shelf: ArtifactShelf
+    folder: Path
+    attempt: str
+
+    async def put(self, path: Path, media_type: str) -> ArtifactRef:
+        try:
+            return await self.shelf.put(path, media_type)
+        except ToolFailed as exc:
+            text = f"the call was made, and its result could not be brought to Galaxy ({exc}); {self._kept(path)}"
+            raise ToolFailed(UNDELIVERED, text) from exc
+
+    async def fetch(self, ref: ArtifactRef) -> Path:
+        return await self.shelf.fetch(ref)
+
+    def _kept(self, path: Path) -> str:
+        """Move the file, which its caller needs no more, and return what became of it."""
+        place = self.folder / f"{_folder_of(self.attempt)}-{path.name}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
+        except OSError as exc:
+            return f"nor could the device keep it: {exc}"
+        return f"the device keeps it in {place}"
+
+
 class StepsOf:
     """The steps of one attempt: calls that its tool makes, as if Galaxy had assigned them one by one.
 
@@ -99,7 +130,8 @@ class StepsOf:
 
     async def _ran(self, assign: Assign, step: int, progress: Callable[[str, float | None], None]) -> Report:
         bench, scratch = self._bench, self._scratch / f"step-{step}"  # which goes with the attempt's
-        context = Context(assign.attempt, bench.guard, scratch, bench.shelf, progress, grace=self._grace)
+        shelf = _shelf_for(assign, bench)
+        context = Context(assign.attempt, bench.guard, scratch, shelf, progress, grace=self._grace)
         return await _tried(Call(assign, bench, context))
 
 
@@ -116,7 +148,8 @@ async def work(
     """
     scratch = bench.scratch / _folder_of(assign.attempt)
     steps = StepsOf(assign, bench, journal, grace)
-    call = Call(assign, bench, Context(assign.attempt, bench.guard, scratch, bench.shelf, progress, steps, grace))
+    shelf = _shelf_for(assign, bench)
+    call = Call(assign, bench, Context(assign.attempt, bench.guard, scratch, shelf, progress, steps, grace))
     began = bench.stopwatch()
     try:
         report = await _tried(call)
@@ -206,6 +239,13 @@ async def _arguments(assign: Assign, tool: Tool, bench: Bench) -> Any:
         return msgspec.convert(document, tool.Arguments)
     except (msgspec.ValidationError, msgspec.DecodeError) as exc:
         raise ToolFailed("bad_arguments", f"{assign.tool}: {exc}") from exc
+
+
+def _shelf_for(assign: Assign, bench: Bench) -> ArtifactShelf:
+    """Return where the call's results go. What an instruction did is in its steps, each of which is a call."""
+    if assign.effect in REPEATABLE or assign.tool == INSTRUCT:
+        return bench.shelf
+    return KeepingShelf(bench.shelf, bench.scratch.with_name(RESULTS), assign.attempt)
 
 
 async def _shelved(encoded: bytes, context: Context) -> bytes:

@@ -5,13 +5,17 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from .store.contract import ArtifactRow, Store
+from .store.contract import ArtifactRow, Gone, Store
+from .store.errors import StoreUnavailable
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 ARTIFACT_BYTES_MAX = 4 << 30
+TOUCHED_S = 60.0  # whoever asks for an artifact means to use it, but the time of that need not be kept so exactly
 
 
 class WrongOffset(Exception):
@@ -43,6 +47,39 @@ class Artifacts:
         row = await self._store.artifact(sha256)
         return row if row and self.path(sha256).exists() else None
 
+    async def wanted(self, sha256: str, at: float) -> ArtifactRow | None:
+        """Return what is known of a whole artifact, and keep it as if it had come just now."""
+        row = await self.found(sha256)
+        if row and at - row.at > TOUCHED_S:
+            await self._store.touch_artifact(sha256, at)
+        return row
+
+    async def forget(self, before: float, limit: int) -> Gone:
+        """Delete some of the artifacts that came before this and that nobody names."""
+        unused = await self._store.unused_artifacts(before, limit)
+        if not unused:
+            return Gone(0, 0)
+        await self._store.forget_artifacts([row.sha256 for row in unused])
+        gone = []
+        for row in unused:
+            # Nothing may happen between the look and the deed: it may be named, or be coming anew, by now.
+            if await self._store.artifact(row.sha256) is None and row.sha256 not in self._taking:
+                self.path(row.sha256).unlink(missing_ok=True)
+                gone.append(row.bytes)
+        return Gone(len(gone), sum(gone))
+
+    def forget_uploads(self, older_than_s: float, *, dry_run: bool = False) -> Gone:
+        """Delete what was begun and not gone on with for so long, by the clock of the disk."""
+        incoming = self._folder / "incoming"
+        gone = []
+        for partial in incoming.iterdir() if incoming.exists() else ():
+            found = partial.stat()
+            if time.time() - found.st_mtime > older_than_s and partial.name not in self._taking:
+                gone.append(found.st_size)
+                if not dry_run:
+                    partial.unlink()
+        return Gone(len(gone), sum(gone))
+
     def path(self, sha256: str) -> Path:
         return self._folder / sha256[:2] / sha256
 
@@ -65,20 +102,25 @@ class Artifacts:
         self._taking.add(sha256)
         try:
             partial = self._partial(sha256)
-            partial.parent.mkdir(parents=True, exist_ok=True)
+            with _disk_errors():
+                partial.parent.mkdir(parents=True, exist_ok=True)
             size = start
             with partial.open("ab") as file:
                 async for piece in pieces:
                     size += len(piece)
                     if size > total:
                         break
-                    await asyncio.to_thread(file.write, piece)
+                    with _disk_errors():
+                        await asyncio.to_thread(file.write, piece)
+                with _disk_errors():
+                    file.flush()
             if size > total:
                 partial.unlink()
                 raise WrongBytes(f"more than the {total} bytes that were announced")
             if size < total:
                 return False
-            await asyncio.to_thread(self._verify, partial, sha256)
+            with _disk_errors():
+                await asyncio.to_thread(self._verify, partial, sha256)
             await self._store.add_artifact(ArtifactRow(sha256, total, media_type, at))
             return True
         finally:
@@ -100,6 +142,14 @@ class Artifacts:
 
     def _partial(self, sha256: str) -> Path:
         return self._folder / "incoming" / sha256
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailable(f"the folder of artifacts cannot be written now: {error.strerror}") from error
 
 
 def _sync_folder(folder: Path) -> None:

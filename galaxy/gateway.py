@@ -30,8 +30,11 @@ from protocol.messages import (
     Progress,
     Reject,
     Report,
+    Sleep,
+    Stopping,
     Welcome,
 )
+from protocol.messages import Reconcile as ReconcileMessage
 from protocol.messages import Revoke as RevokeMessage
 from protocol.session import Session
 from protocol.states import CLOSED, GALAXY
@@ -40,6 +43,7 @@ from protocol.vocabulary import NOTHING, RESULT_INLINE_BYTES_MAX, VERSION, ByeCo
 from .core.attempt import AttemptId, LeaseEnd
 from .core.errors import Refused
 from .core.events import (
+    DeviceAsleep,
     DeviceConnected,
     DeviceDisconnected,
     DeviceDraining,
@@ -49,9 +53,10 @@ from .core.events import (
     StarAccepted,
     StarProgressed,
     StarReported,
+    StopBegun,
 )
 from .core.fleet import Presence
-from .core.orders import DeviceOrder, Disconnect, Dispatch, Revoke, TellDrain
+from .core.orders import DeviceOrder, Disconnect, Dispatch, Reconcile, Revoke, TellDrain
 from .metrics import Metrics
 from .runner import Runner
 
@@ -168,6 +173,8 @@ class Gateway:
                     guest.assigned.popleft()
             case Revoke():
                 session.send(RevokeMessage(str(order.attempt), order.reason[:500]))
+            case Reconcile():
+                session.send(ReconcileMessage(str(order.attempt), order.verdict, order.reason[:500]))
             case TellDrain():
                 session.send(Drain(order.reason[:500]))
             case Disconnect():
@@ -216,6 +223,9 @@ class Gateway:
             case Accept():
                 c, s, n = _parsed(message.attempt)
                 return StarAccepted(at=now, constellation=c, star=s, attempt=n, device=device)
+            case Stopping():
+                c, s, n = _parsed(message.attempt)
+                return StopBegun(at=now, constellation=c, star=s, attempt=n, device=device)
             case Progress():
                 c, s, n = _parsed(message.attempt)
                 note = message.note[:2000]
@@ -228,6 +238,9 @@ class Gateway:
                 return LeaseEnded(
                     at=now, constellation=c, star=s, attempt=n, device=device, cause=cause, failure=message.failure
                 )
+            case Sleep():
+                until = now + max(0.0, message.for_s)
+                return DeviceAsleep(at=now, device=device, until=until, reason=message.reason[:500])
             case Profiled():
                 return DeviceProfiled(at=now, device=device, profile=message.profile)
             case Drain():
@@ -317,8 +330,8 @@ class Gateway:
         for number, attempt in before.assigned:
             constellation = constellations.get(attempt.constellation)
             course = constellation.courses.get(attempt.star) if constellation else None
-            held = course.attempt if course and not course.stopping else None
-            if number > hello.heard and (held is None or (held.number, held.device) != (attempt.number, hello.device)):
+            held = course.holding(attempt.number) if course else None
+            if number > hello.heard and (held is None or held.stopping or held.device != hello.device):
                 return False
         return True
 

@@ -35,6 +35,9 @@ class Metrics:
             "galaxy_stale_reports", "Reports of attempts that were over or not the teller's.", registry=own
         )
         self.store_failures = Counter("galaxy_store_failures", "Commits that had to be tried again.", registry=own)
+        self.store_trouble = Gauge(
+            "galaxy_store_trouble_seconds", "For how long nothing could be recorded; 0 when all is well.", registry=own
+        )
         self.leases = Gauge("galaxy_leases", "Attempts that devices hold.", registry=own)
         self.devices = Gauge("galaxy_devices_connected", "Devices with a session.", registry=own)
         self.constellations = Gauge("galaxy_constellations_open", "Constellations that have not ended.", registry=own)

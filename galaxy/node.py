@@ -10,8 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import uvicorn
@@ -26,25 +25,28 @@ from .api.app import build
 from .api.gate import Rules
 from .api.parts import Parts
 from .artifacts import Artifacts
-from .core.events import FLEET, NodeStarted
-from .core.orchestrator import Orchestrator
+from .core.events import NodeStarted
 from .gateway import Gateway
-from .journal import constellation_of, fleet_of
+from .inspection import Report, inspected
+from .journal import recovered
 from .metrics import Metrics
-from .planner.consult import LLM, OUTLINE, Consultations
+from .planner.consult import Consultations
 from .planner.contract import Planner
+from .planner.ladder import LLM, OUTLINE
 from .planner.outline import Outline
 from .planner.prices import Price
 from .runner import Runner
 from .store import Durability, open_store
 from .store.contract import Store
+from .store.errors import StoreError
+from .upkeep import Keep, Tally, Upkeep, added
 
 log = logging.getLogger(__name__)
 
 GALAXY_SETTING = "galaxy_id"
 LAG_EVERY_S = 1.0
 GOODBYE_WITHIN_S = 5.0
-ANSWERS_KEPT_S = 24 * 3600.0
+DAY_S = 86_400.0
 
 
 class Settings(BaseSettings):
@@ -63,6 +65,11 @@ class Settings(BaseSettings):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     heartbeat_s: float = Field(default=5.0, gt=0, le=300)
+    # For how long what is over is kept; 0 is for ever.
+    keep_ended_days: float = Field(default=0.0, ge=0)  # constellations, since their end
+    keep_artifacts_days: float = Field(default=7.0, ge=0)  # that no constellation names
+    keep_uploads_days: float = Field(default=1.0, ge=0)  # half ones, since their last piece
+    keep_answers_days: float = Field(default=1.0, ge=0)  # of idempotency keys
     llm_url: str = ""  # of an OpenAI-compatible endpoint, /v1 included; without it there is no planner `llm`
     llm_key: SecretStr = SecretStr("")
     llm_model: str = ""
@@ -119,6 +126,36 @@ async def new_api_token(settings: Settings) -> str:
         return token
 
 
+async def let_go(settings: Settings, *, dry_run: bool) -> Tally:
+    """Let go of all that the settings do not keep, and return what it was; raise StoreError, also if the node runs."""
+    folder = _existing(settings)
+    async with _opened(settings, folder) as store:
+        upkeep = Upkeep(store, Artifacts(folder / "artifacts", store), _keep(settings), time.time)
+        if dry_run:
+            return await upkeep.look(upkeep.keep)
+        total = part = await upkeep.step(upkeep.keep)
+        while any(gone.amount for gone in part.values()):
+            part = await upkeep.step(upkeep.keep)
+            total = added(total, part)
+        await store.compact()
+        return total
+
+
+async def checked(settings: Settings) -> Report:
+    """Return what is recorded and what is wrong with it; raise StoreError, also if the node runs."""
+    folder = _existing(settings)
+    async with _opened(settings, folder) as store:
+        return await inspected(store, Artifacts(folder / "artifacts", store))
+
+
+def _existing(settings: Settings) -> Path:
+    """Return the node's folder; raise StoreError where no node ever was, instead of making one."""
+    folder = settings.data.expanduser()
+    if not settings.database and not (folder / "galaxy.db").exists():
+        raise StoreError(f"{folder} holds no galaxy.db: --data names the folder of a node")
+    return folder
+
+
 @asynccontextmanager
 async def _opened(settings: Settings, folder: Path) -> AsyncIterator[Store]:
     store = await open_store(settings.database or folder, settings.durability)
@@ -140,7 +177,7 @@ async def _assembled(settings: Settings, folder: Path, store: Store) -> tuple[Pa
         new_token = "" if settings.token else token
         token_digest = access.digest(token)
         await store.set_setting(access.TOKEN_SETTING, token_digest)
-    recorded = await _recovered(store)
+    recorded = await recovered(store)
     core = recorded.core
     now = _clock(recorded.last_at)
     core.restore(core.fleet, list(core.constellations.values()), now())
@@ -148,6 +185,7 @@ async def _assembled(settings: Settings, folder: Path, store: Store) -> tuple[Pa
     runner = Runner(core, store, now, metrics, recorded.seqs, recorded.snapshots_at)
     gateway = Gateway(runner, galaxy_id, now, metrics, heartbeat_s=settings.heartbeat_s)
     parts = Parts(runner, store, gateway, Artifacts(folder / "artifacts", store), metrics, galaxy_id, now)
+    parts.upkeep.keep = _keep(settings)
     parts.planners, parts.llm = _planners(settings), _lent_model(settings)
     return parts, token_digest, new_token
 
@@ -187,36 +225,19 @@ def _lent_model(settings: Settings) -> AgentLlm | None:
         raise Unfit(f"look at GALAXY_LLM_URL, GALAXY_LLM_KEY and GALAXY_LLM_PRICES: {exc}") from None
 
 
-@dataclass(slots=True)
-class Recorded:
-    """The galaxy as it was recorded."""
-
-    core: Orchestrator = field(default_factory=Orchestrator)
-    seqs: dict[str, int] = field(default_factory=dict)  # the number of each open stream's last event
-    snapshots_at: dict[str, int] = field(default_factory=dict)  # and that of its snapshot
-    last_at: float = 0.0
-
-
-async def _recovered(store: Store) -> Recorded:
-    """Return what replay gives back."""
-    found, began = Recorded(), time.perf_counter()
-    async for recovered in store.recover():
-        if recovered.stream == FLEET:
-            found.core.fleet = fleet_of(recovered)
-        else:
-            found.core.constellations[recovered.stream] = constellation_of(recovered)
-        found.snapshots_at[recovered.stream] = recovered.snapshot_seq
-        found.seqs[recovered.stream] = recovered.rows[-1].seq if recovered.rows else recovered.snapshot_seq
-        found.last_at = max(found.last_at, recovered.rows[-1].at if recovered.rows else 0.0)
-    facts = {"constellations": len(found.core.constellations), "took_s": round(time.perf_counter() - began, 3)}
-    log.info("recovered", extra=facts)
-    return found
-
-
 def _clock(not_before: float) -> Callable[[], float]:
     """Return the one clock: the wall's time at start, then monotonic; never before what is recorded already."""
     start, monotonic = max(time.time(), not_before), time.monotonic()
     return lambda: start + time.monotonic() - monotonic
+
+
+def _keep(settings: Settings) -> Keep:
+    return Keep(
+        ended_s=settings.keep_ended_days * DAY_S,
+        artifacts_s=settings.keep_artifacts_days * DAY_S,
+        uploads_s=settings.keep_uploads_days * DAY_S,
+        answers_s=settings.keep_answers_days * DAY_S,
+    )
 
 
 async def _run(
@@ -255,12 +276,16 @@ async def _run(
         running = tasks.create_task(parts.runner.run(), name="runner")
         lag = tasks.create_task(_measure_lag(parts.metrics), name="lag")
         asking = tasks.create_task(Consultations(parts.runner, parts.planners, parts.now).run(), name="planners")
-        await parts.runner.tell(NodeStarted(at=parts.now()))
-        await parts.store.forget_answered(parts.now() - ANSWERS_KEPT_S)
-        ready(f"{scheme}://{shown}:{port}")
+        upkeep = tasks.create_task(parts.upkeep.run(), name="upkeep")
+        # First of all, but not waited for: while the store is in trouble, health checks must hear of it.
+        url = f"{scheme}://{shown}:{port}"
+        await parts.runner.tell_all([NodeStarted(at=parts.now())], lambda _: ready(url))
         await server.serve(sockets=[listener])
+        upkeep.cancel()
         asking.cancel()
-        await parts.runner.durable()
+        with suppress(TimeoutError):  # the store is in trouble: what it has not taken was not promised
+            async with asyncio.timeout(GOODBYE_WITHIN_S):
+                await parts.runner.durable()
         running.cancel()
         lag.cancel()
 

@@ -34,7 +34,7 @@ from .core.events import (
 )
 from .core.orchestrator import Orchestrator
 from .core.orders import AskPlanner, DeviceOrder, PlannerOrder, StopAsking
-from .journal import row_of, snapshot_of, stream_of
+from .journal import artifacts_named, row_of, snapshot_of, stream_of
 from .metrics import Metrics
 from .store.contract import Answered, Batch, Row, Store, Summary
 from .store.errors import StoreUnavailable
@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 INBOX_MAX = 10_000  # tellings
 BATCH_ROWS_MAX = 5_000  # recorded by one commit; the mind waits when so many are ahead of the disk
+BATCH_TELLERS_MAX = 20_000  # answered after one commit, be it with a refusal
+COMMIT_LATE_S = 5.0  # milliseconds are usual: by then the disk or the server is in trouble, though it has not said so
 DUE_MAX = 1_000  # events that the core may add before others get their turn
 SNAPSHOT_EVERY = 10_000  # events of one stream
 STORE_RETRY_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
@@ -57,13 +59,17 @@ SUMMARIZED = (
 )
 
 
+# What is recorded as the answer to a request; or how to make it, asked once the event is applied.
+Answering = Answered | Callable[[], Answered | None] | None
+
+
 @dataclass(slots=True)
 class Telling:
     """Events told together, and who wants to know what became of them."""
 
     events: Sequence[Event]
     done: Callable[[Refused | None], None]  # called when they are durable; with the first refusal, if there was one
-    answered: Answered | None = None
+    answered: Answering = None
 
 
 @dataclass(slots=True)
@@ -73,10 +79,15 @@ class Work:
     rows: list[Row] = field(default_factory=list)
     summaries: dict[str, Summary] = field(default_factory=dict)
     answered: list[Answered] = field(default_factory=list)
+    uses: list[tuple[str, str]] = field(default_factory=list)
     orders: list[DeviceOrder] = field(default_factory=list)
     asked: list[PlannerOrder] = field(default_factory=list)
     dones: list[tuple[Callable[[Refused | None], None], Refused | None]] = field(default_factory=list)
     snapshots: list[tuple[str, int, bytes]] = field(default_factory=list)
+
+    @property
+    def has_room(self) -> bool:
+        return len(self.rows) < BATCH_ROWS_MAX and len(self.dones) < BATCH_TELLERS_MAX
 
 
 class Runner:
@@ -92,7 +103,6 @@ class Runner:
         snapshots_at: dict[str, int] | None = None,
     ) -> None:
         self.core = core
-        self.store_trouble = ""  # why nothing can be recorded just now
         # Neither may wait: they fill devices' outboxes, and the planners' inbox.
         self.carry_out: Callable[[list[DeviceOrder]], None] = lambda _: None
         self.ask: Callable[[list[PlannerOrder]], None] = lambda _: None
@@ -105,19 +115,43 @@ class Runner:
         self._told = asyncio.Event()
         self._room = asyncio.Event()
         self._work = Work()
+        self._recording = Work()  # what the commit under way writes
         self._to_record = asyncio.Event()
         self._recorded = asyncio.Event()
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._more_due = False  # the core was interrupted, so that others get a turn
+        self._trouble = ""  # what the last try to record came to
+        self._recording_since: float | None = None  # when the commit under way was first tried
 
     @property
     def waiting(self) -> int:
         """How many tellings the loop has not come to."""
         return len(self._inbox)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits that more should be refused."""
+        return len(self._inbox) >= INBOX_MAX
+
+    @property
+    def store_trouble(self) -> str:
+        """Why nothing can be recorded just now."""
+        if self._trouble or self.store_trouble_s < COMMIT_LATE_S:
+            return self._trouble
+        return f"a commit has not been answered for {self.store_trouble_s:.0f} s"
+
+    @property
+    def store_trouble_s(self) -> float:
+        """For how long the commit under way has been."""
+        return 0.0 if self._recording_since is None else max(0.0, self._now() - self._recording_since)
+
+    def is_recorded(self, stream: str) -> bool:
+        """Return whether all that has happened in the stream is recorded."""
+        return not any(row.stream == stream for work in (self._recording, self._work) for row in work.rows)
+
     # telling
 
-    async def tell(self, event: Event, answered: Answered | None = None) -> None:
+    async def tell(self, event: Event, answered: Answering = None) -> None:
         """Return once the event is durable and applied; raise Refused if the core will not have it."""
         verdict: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -133,7 +167,7 @@ class Runner:
         await verdict
 
     async def tell_all(
-        self, events: Sequence[Event], done: Callable[[Refused | None], None], answered: Answered | None = None
+        self, events: Sequence[Event], done: Callable[[Refused | None], None], answered: Answering = None
     ) -> None:
         """Put events into the inbox; `done` is called when they are durable. Return when the inbox is not over-full."""
         # In at once, and only then wait: who tells later must not come first, for acknowledgements are cumulative.
@@ -185,7 +219,7 @@ class Runner:
         while True:
             self._told.clear()
             if self._inbox or self._more_due or self._is_due():
-                if len(self._work.rows) < BATCH_ROWS_MAX:
+                if self._work.has_room:
                     self._settle()
                     self._to_record.set()
                     # Not straight on: those who wait for a turn of the loop, the scribe among them, come first.
@@ -204,8 +238,10 @@ class Runner:
             self._to_record.clear()
             while self._work.rows or self._work.dones:
                 work, self._work = self._work, Work()
+                self._recording = work
                 if work.rows:
                     await self._record(work)
+                self._recording = Work()
                 self._release(work)
                 self._recorded.set()
                 for stream, seq, body in work.snapshots:
@@ -213,19 +249,22 @@ class Runner:
                         await self._store.snapshot(stream, seq, body)
 
     async def _record(self, work: Work) -> None:
-        batch = Batch(work.rows, list(work.summaries.values()), work.answered)
+        batch = Batch(work.rows, list(work.summaries.values()), work.answered, work.uses)
         began, tries = perf_counter(), 0
+        self._recording_since = self._now()
         while True:
             try:
                 await self._store.append(batch)
                 break
             except StoreUnavailable as exc:
-                self.store_trouble = str(exc) or "the store is unavailable"
+                self._trouble = str(exc) or "the store is unavailable"
                 self._metrics.store_failures.inc()
-                log.warning("could not record", extra={"reason": self.store_trouble, "rows": len(work.rows)})
+                log.warning("could not record", extra={"reason": self._trouble, "rows": len(work.rows)})
                 await asyncio.sleep(STORE_RETRY_S[min(tries, len(STORE_RETRY_S) - 1)])
                 tries += 1
-        self.store_trouble = ""
+        self._trouble, self._recording_since = "", None
+        if tries:
+            log.info("recording again", extra={"tries": tries, "took_s": round(perf_counter() - began, 3)})
         self._metrics.commit_seconds.observe(perf_counter() - began)
         self._metrics.batch_rows.observe(len(work.rows))
 
@@ -256,7 +295,7 @@ class Runner:
     def _settle(self) -> None:
         """Apply what was told, and what follows from it, into the batch that is recorded next."""
         began, work = perf_counter(), self._work
-        while self._inbox and len(work.rows) < BATCH_ROWS_MAX:
+        while self._inbox and work.has_room:
             telling = self._inbox.popleft()
             work.dones.append((telling.done, self._take(telling, work)))
         self._room.set()
@@ -285,19 +324,23 @@ class Runner:
             else:
                 self._apply(event, work)
         if telling.answered and not first:
-            work.answered.append(telling.answered)
+            made = telling.answered() if callable(telling.answered) else telling.answered
+            work.answered += [made] if made else []
         return first
 
     def _apply(self, event: Event, work: Work) -> None:
         stream = stream_of(event)
         seq = self._seqs[stream] = self._seqs.get(stream, 0) + 1
-        work.rows.append(row_of(event, stream, seq))
+        row = row_of(event, stream, seq)
+        work.rows.append(row)
+        if named := artifacts_named(row.body):
+            work.uses += [(name, stream) for name in named]
         match event:
             case StarLeased():
                 self._metrics.ready_to_dispatch.observe(event.waited_s)
             case StarReported():
                 course = self.core.constellations[event.constellation].courses[event.star]
-                self._metrics.dispatch_to_report.observe(event.at - course.attempts[-1].leased_at)
+                self._metrics.dispatch_to_report.observe(event.at - course.attempts[event.attempt - 1].leased_at)
         constellation = self.core.constellations.get(stream)
         paused = constellation.paused if constellation else ""
         for order in self.core.apply(event):

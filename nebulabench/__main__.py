@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .cluster.command import faults
 from .cut import cut as cut_measured
 from .dispatch import measured
 from .edits import edits as edits_measured
@@ -13,6 +14,9 @@ from .graphs import Shape
 from .soak import soaked
 
 app = typer.Typer(help="NebulaBench: measure and break real galaxies.", no_args_is_help=True)
+
+
+app.command()(faults)
 
 
 @app.callback()

@@ -4,6 +4,7 @@ The effects are lines that a tool appends to a file. Half of the stars can verif
 half cannot, and must fail with `outcome_unknown` rather than be repeated when they are cut off.
 """
 
+import json
 import random
 import shlex
 import tempfile
@@ -32,9 +33,6 @@ COUNT = """\
 sleep {before_s}
 printf '%s\\n' "$1" >> {effects}
 sleep {after_s}
-"""
-LOOK = """\
-if grep -qx "$1" {effects}; then printf yes; else printf no; fi
 """
 
 
@@ -73,7 +71,8 @@ class _Soak:
         self._call_s = call_s
         self._found = Soaked(seed)
         self._seen: list[Event] = []
-        self._effects = folder / "effects"
+        self._effects = folder / "seen" / "effects"
+        self._effects.parent.mkdir()
         self._effects.touch()
 
     def run(self, stars: int, kills: int, within_s: float) -> Soaked:
@@ -148,12 +147,12 @@ class _Soak:
         (scripts / "count.sh").write_text(
             COUNT.format(effects=where, before_s=0.4 * self._call_s, after_s=0.6 * self._call_s), "utf-8"
         )
-        (scripts / "look.sh").write_text(LOOK.format(effects=where), "utf-8")
-        return "[programs.sh]\n"
+        readable = json.dumps([".", str(self._effects.parent)])
+        return f"[programs.sh]\n[folders]\nread = {readable}\n"
 
     def _constellation(self, stars: int) -> dict[str, Any]:
         scripts = self._folder / "scripts"
-        look = {"tool": "shell.run", "happened": "result.stdout == 'yes'"}
+        look = {"tool": "file.read", "arguments": {"path": str(self._effects)}}
         body: dict[str, Any] = {"name": f"soak {self._found.seed}", "stars": [], "lines": []}
         for i in range(stars):
             star = f"s{i}"
@@ -164,9 +163,7 @@ class _Soak:
                     "arguments": {"argv": ["sh", str(scripts / "count.sh"), star]},
                     "effects": "once",
                     "retry": {"attempts": 50, "backoff_s": 0.05, "cap_s": 0.2},
-                    "verify": {**look, "arguments": {"argv": ["sh", str(scripts / "look.sh"), star]}}
-                    if i % 2
-                    else None,
+                    "verify": {**look, "happened": f"result.content.matches('(?m)^{star}$')"} if i % 2 else None,
                 }
             )
             if i >= LAYER:

@@ -24,16 +24,19 @@ from protocol.messages import (
     Message,
     Profiled,
     Progress,
+    Reconcile,
     Reject,
     Renew,
     Renewed,
     Report,
     Revoke,
+    Sleep,
+    Stopping,
     Welcome,
 )
 from protocol.session import Session
 from protocol.states import CHALLENGED, CLOSED, DEVICE, GALAXY, GREETED, NEW, OPEN, TRANSITIONS, Role, State
-from protocol.vocabulary import ByeCode, Effect, Failure, Outcome
+from protocol.vocabulary import ByeCode, Effect, Failure, Outcome, Verdict
 
 from .galaxy.core.helpers import (
     AGAIN,
@@ -66,10 +69,13 @@ EXAMPLES: dict[type[Message], Message] = {
         Assign("c/a#1", "shell", Raw(b"{}"), Effect.PURE, 60.0),
         Accept("c/a#1"),
         Reject("c/a#1", Failure("draining", "no more")),
+        Stopping("c/a#1"),
         Progress("c/a#1", "half"),
         Report("c/a#1", Outcome.SUCCEEDED),
         Revoke("c/a#1", "enough"),
+        Reconcile("c/a#1", Verdict.CONTINUE, "its lease holds"),
         Profiled(PROFILE),
+        Sleep(60.0, "night"),
         Drain("evening"),
     )
 }

@@ -23,7 +23,7 @@ from ..core.goal import Usage
 from ..core.star import Instruction
 from ..journal import event_of
 from ..store.errors import StoreUnavailable
-from .agent_model import AgentLlm, Heard, Unheard, Unreached, forwarded
+from .agent_model import LIMITS, AgentLlm, Heard, Unheard, Unreached, forwarded, limits_after
 from .errors import Problem, problems
 from .parts import Node, Parts, answer, parts
 from .schemas_agent_llm import CompletionIn, CompletionOut, ModelsOut
@@ -127,9 +127,8 @@ async def complete(
         await _count(node, attempt)
         _, instruction = _held(node, device, galaxy_attempt)  # it may have ended while that was looked up
         call = _bounded(node, llm, attempt, instruction, body)
-        question = _question(llm, body, call.tokens_out)
         await _reserve(node, call)
-        heard = await _heard(node, call, device, question)
+        heard = await _heard(node, call, device, body)
         return await _answered(node, call, device, heard)
 
 
@@ -154,16 +153,11 @@ def _held(node: Parts, device: str, header: str) -> tuple[AttemptId, Instruction
         raise not_held from None
     constellation = node.runner.core.constellations.get(attempt.constellation)
     course = constellation.courses.get(attempt.star) if constellation else None
-    held = course.attempt if course else None
-    if (
-        course is None
-        or held is None
-        or (held.device, held.number) != (device, attempt.number)
-        or str(attempt) != header
-    ):
+    held = course.holding(attempt.number) if course else None
+    if course is None or held is None or held.device != device or str(attempt) != header:
         raise not_held
-    if course.stopping:
-        raise Problem(403, "not-its-attempt", f"{attempt} was revoked: {course.stopping}")
+    if held.stopping:
+        raise Problem(403, "not-its-attempt", f"{attempt} was revoked: {held.stopping}")
     if course.star.instruction is None or held.purpose is not Purpose.RUN:
         raise Problem(403, "not-its-attempt", f"{attempt} calls a tool; the model is lent for instructions only")
     return attempt, course.star.instruction
@@ -176,8 +170,8 @@ async def _count(node: Parts, attempt: AttemptId) -> None:
         return
     if len(lent.tokens) >= ATTEMPTS_COUNTED_MAX:
         lent.tokens = {one: tokens for one, tokens in lent.tokens.items() if _is_held(node, one)}
-    tokens = 0
-    if core.constellations[attempt.constellation].courses[attempt.star].attempts[-1].leased_at < node.began_at:
+    tokens, course = 0, core.constellations[attempt.constellation].courses[attempt.star]
+    if course.attempts[attempt.number - 1].leased_at < node.began_at:
         tokens = await _recorded(node, attempt)
     lent.tokens.setdefault(attempt, tokens)
 
@@ -185,7 +179,7 @@ async def _count(node: Parts, attempt: AttemptId) -> None:
 def _is_held(node: Parts, attempt: AttemptId) -> bool:
     constellation = node.runner.core.constellations.get(attempt.constellation)
     course = constellation.courses.get(attempt.star) if constellation else None
-    return bool(course and course.attempt and course.attempt.number == attempt.number)
+    return bool(course and course.holding(attempt.number))
 
 
 async def _recorded(node: Parts, attempt: AttemptId) -> int:
@@ -227,12 +221,11 @@ def _bounded(node: Parts, llm: AgentLlm, attempt: AttemptId, instruction: Instru
     return Call(secrets.token_hex(6), attempt, llm, tokens_in, min(asked, room), digest, node.now())
 
 
-def _question(llm: AgentLlm, body: CompletionIn, tokens_out: int) -> bytes:
+def _question(call: Call, body: CompletionIn, limits: tuple[str, ...]) -> bytes:
     """Return what the endpoint is sent: what is known of the body, and what the node says about it."""
-    # As the device names it: not all endpoints know the one, and some models refuse the other.
-    limit = "max_tokens" if body.max_completion_tokens is None and body.max_tokens else "max_completion_tokens"
-    passed = body.model_dump(exclude_none=True, exclude={"max_tokens", "max_completion_tokens"})
-    return msgspec.json.encode({**passed, "model": llm.model, "stream": False, limit: tokens_out})
+    passed = body.model_dump(exclude_none=True, exclude=set(LIMITS))
+    bounds = dict.fromkeys(limits, call.tokens_out)
+    return msgspec.json.encode({**passed, "model": call.llm.model, "stream": False, **bounds})
 
 
 def _form(body: CompletionIn) -> str:
@@ -263,10 +256,24 @@ async def _reserve(node: Parts, call: Call) -> None:
         raise
 
 
-async def _heard(node: Parts, call: Call, device: str, question: bytes) -> Heard:
+async def _asked(node: Parts, call: Call, body: CompletionIn) -> Heard:
+    """Ask, and once more where the endpoint does not know how its answer is bounded; raise as `forwarded` does."""
+    limits = node.lent.limits
+    while True:
+        heard = await forwarded(call.llm, _question(call, body, limits))
+        following = limits_after(limits, heard)
+        if not following:
+            break
+        limits = following
+    if heard.status == 200:
+        node.lent.limits = limits
+    return heard
+
+
+async def _heard(node: Parts, call: Call, device: str, body: CompletionIn) -> Heard:
     """Return what the endpoint says; settle the call and raise Problem if it is no answer."""
     try:
-        heard = await forwarded(call.llm, question)
+        heard = await _asked(node, call, body)
     except Unreached as exc:
         await _settle(node, call, 0, 0, error=f"unreached: {exc}")
         problem = Problem(502, "model-failed", "the model's endpoint cannot be reached")
@@ -298,6 +305,8 @@ async def _answered(node: Parts, call: Call, device: str, heard: Heard) -> Respo
     # An endpoint that does not count has its answer estimated as the prompt was.
     usage = said.usage or Counted(call.tokens_in, min(_tokens(len(texts.encode())), call.tokens_out))
     tokens_in, tokens_out = usage.prompt_tokens, usage.completion_tokens
+    if tokens_out > call.tokens_out:  # the bound that it has taken is not one that it keeps to
+        node.lent.limits = LIMITS
     await _settle(node, call, tokens_in, tokens_out, answer_sha256=hashlib.sha256(texts.encode()).hexdigest())
     facts = {"attempt": str(call.attempt), "device": device, "tokens_in": tokens_in, "tokens_out": tokens_out}
     log.info("the model answered", extra=facts)

@@ -1,23 +1,29 @@
 """The model that the node lends to devices: where it is, one bounded call of it, and how much of it is in use."""
 
 import asyncio
+import re
 import ssl
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import httpx2
+import msgspec
+from msgspec import Struct
 
 from ..core.attempt import AttemptId
+from ..planner.endpoint import client_of_model
 from ..planner.prices import Price
 from .errors import Problem
 
 ANSWER_BYTES_MAX = 4 << 20
-CONNECT_WITHIN_S = 10.0
 CALLS_OF_A_DEVICE_MAX = 4
 CALLS_MAX = 32
 NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+# An endpoint may know one only, and ignore or refuse the other; some refuse the two together.
+LIMITS = ("max_completion_tokens", "max_tokens")
+REFUSED_QUESTION = (400, 422)
 SECRET_CHARS_MIN = 16  # a shorter key is a word that an endpoint at home wants to see, and texts may say it
 
 
@@ -51,6 +57,16 @@ class AgentLlm:
         return text.replace(self.key.encode(), b"***") if len(self.key) >= SECRET_CHARS_MIN else text
 
 
+class Refusal(Struct, frozen=True):
+    param: str | None = None
+
+
+class RefusalOut(Struct, frozen=True):
+    """What is read of a refusal to find out which field it is about."""
+
+    error: Refusal = Refusal()
+
+
 @dataclass(frozen=True, slots=True)
 class Heard:
     """What the endpoint answered."""
@@ -76,14 +92,11 @@ async def forwarded(llm: AgentLlm, body: bytes) -> Heard:
     headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
     if llm.key:
         headers["Authorization"] = f"Bearer {llm.key}"
-    # It follows no redirection, which would lead the key elsewhere.
-    timeout = httpx2.Timeout(llm.within_s, connect=min(CONNECT_WITHIN_S, llm.within_s))
-    client = httpx2.AsyncClient(verify=llm.trusted, trust_env=False, follow_redirects=False, timeout=timeout)
     url = f"{llm.url.rstrip('/')}/chat/completions"
     try:
         async with (
             asyncio.timeout(llm.within_s),
-            client,
+            client_of_model(llm.within_s, llm.trusted) as client,
             client.stream("POST", url, content=body, headers=headers) as answer,
         ):
             whole = bytearray()
@@ -102,6 +115,25 @@ async def forwarded(llm: AgentLlm, body: bytes) -> Heard:
         raise Unheard(type(exc).__name__) from None
 
 
+def limits_after(limits: tuple[str, ...], refusal: Heard) -> tuple[str, ...]:
+    """Return the fields to bound the answer with next, where the endpoint refuses one of these; or nothing.
+
+    Never are there none in a question: what the model may say at most is what was set aside.
+    """
+    if refusal.status not in REFUSED_QUESTION:
+        return ()
+    named = {name for name in LIMITS if re.search(rb"\b%b\b" % name.encode(), refusal.body)}
+    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+        param = msgspec.json.decode(refusal.body, type=RefusalOut).error.param
+        named = {param} if param in LIMITS else named  # its words may name what to use instead
+    if not named & set(limits):
+        return ()
+    if len(limits) > 1:
+        refused = named.pop() if len(named) == 1 else "max_tokens"  # the older one
+        return tuple(name for name in limits if name != refused)
+    return ("max_tokens",) if limits == ("max_completion_tokens",) else ()
+
+
 class Lent:
     """How much of the model is in use: calls under way, and the tokens of attempts that devices hold.
 
@@ -110,6 +142,7 @@ class Lent:
 
     def __init__(self) -> None:
         self.tokens: dict[AttemptId, int] = {}
+        self.limits: tuple[str, ...] = LIMITS  # those that the endpoint has taken last
         self._calls: Counter[str] = Counter()  # device -> calls under way
 
     @contextmanager

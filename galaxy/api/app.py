@@ -19,6 +19,7 @@ from . import (
     health,
     revisions,
     stars,
+    upkeep,
     wire,
 )
 from .gate import Gate, Rules
@@ -52,6 +53,7 @@ def build(parts: Parts, rules: Rules) -> FastAPI:
         devices,
         artifacts,
         agent_llm,
+        upkeep,
         health,
     )
     for resource in resources:

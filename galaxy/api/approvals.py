@@ -52,9 +52,10 @@ async def approve(
     """Let the call be made that waits for approval: this very one, and no other."""
     decision = body or schemas.DecisionIn()
     async with once.answering():
-        attempt = await _attempt(node, constellation_id, star_id, decision)
-        c, s, n = attempt
-        event = ApprovalGiven(at=node.now(), constellation=c, star=s, attempt=n, by=BY, reason=decision.reason)
+        (c, s, n), asked_at = await _attempt(node, constellation_id, star_id, decision)
+        event = ApprovalGiven(
+            at=node.now(), constellation=c, star=s, attempt=n, by=BY, reason=decision.reason, asked_at=asked_at
+        )
         return await _decided(node, once, event, "approved", decision.reason)
 
 
@@ -67,9 +68,10 @@ async def deny(
     """Refuse the call that waits for approval: its star has failed, and nobody looks for another way."""
     decision = body or schemas.DecisionIn()
     async with once.answering():
-        attempt = await _attempt(node, constellation_id, star_id, decision)
-        c, s, n = attempt
-        event = ApprovalDenied(at=node.now(), constellation=c, star=s, attempt=n, by=BY, reason=decision.reason)
+        (c, s, n), asked_at = await _attempt(node, constellation_id, star_id, decision)
+        event = ApprovalDenied(
+            at=node.now(), constellation=c, star=s, attempt=n, by=BY, reason=decision.reason, asked_at=asked_at
+        )
         return await _decided(node, once, event, "denied", decision.reason)
 
 
@@ -120,9 +122,9 @@ async def end_rule(node: Node, rule_id: str) -> Response:
 
 
 def _waiting(node: Parts) -> Iterator[tuple[Constellation, Course, Approval]]:
-    for c in node.runner.core.constellations.values():
-        if not c.cancelled:
-            yield from ((c, x, x.approval) for x in c.courses.values() if x.approval and x.needs_approval)
+    for c, course in node.runner.core.placer.asked():
+        if course.approval and course.needs_approval and not c.cancelled:
+            yield c, course, course.approval
 
 
 def _asked(c: Constellation, course: Course, approval: Approval) -> dict[str, Any]:
@@ -145,15 +147,21 @@ def _asked(c: Constellation, course: Course, approval: Approval) -> dict[str, An
     }
 
 
-async def _attempt(node: Parts, constellation_id: str, star_id: str, decision: schemas.DecisionIn) -> AttemptId:
-    """Return the attempt that is decided about; raise Problem or Refused unless it is named, or asked about."""
+async def _attempt(
+    node: Parts, constellation_id: str, star_id: str, decision: schemas.DecisionIn
+) -> tuple[AttemptId, float]:
+    """Return the attempt that is decided about, and when it was asked about; raise Problem or Refused if it was not.
+
+    With that time, the decision is not taken for one about a question that is put between now and its record.
+    """
     found = await node.open_constellation(constellation_id)
     course = found.course(star_id)
-    if decision.attempt is not None:
-        return AttemptId(constellation_id, star_id, decision.attempt)
-    if course.approval is None or not course.needs_approval:
+    approval = course.approval if course.needs_approval else None
+    if approval and decision.attempt in (None, approval.attempt):
+        return AttemptId(constellation_id, star_id, approval.attempt), approval.asked_at
+    if decision.attempt is None:
         raise Conflict(f"{constellation_id}/{star_id} does not wait for approval")
-    return AttemptId(constellation_id, star_id, course.approval.attempt)
+    return AttemptId(constellation_id, star_id, decision.attempt), 0.0
 
 
 async def _decided(

@@ -38,7 +38,7 @@ class RangedFile(FileResponse):
 @router.head("/{sha256}", response_class=Response, responses=problems(401, 403, 404, 422, 503))
 async def head(node: Node, sha256: Sha256) -> Response:
     """Tell whether it is whole (200), or how much of it is here (404 with Upload-Offset)."""
-    row = await node.artifacts.found(sha256)
+    row = await node.artifacts.wanted(sha256, node.now())
     if row is None:
         so_far = str(node.artifacts.offset(sha256))
         return Response(status_code=404, headers={"Upload-Offset": so_far}, media_type=MEDIA_TYPE)
@@ -86,7 +86,7 @@ async def put(
 ) -> Response:
     """Take a piece: 201 when the artifact is whole and verified, 202 with Upload-Offset while it is not."""
     start, total = _range(content_range) if content_range else (0, content_length)
-    if row := await node.artifacts.found(sha256):
+    if row := await node.artifacts.wanted(sha256, node.now()):
         return answer({"sha256": sha256, "bytes": row.bytes, "complete": True}, 201)
     try:
         whole = await node.artifacts.take(

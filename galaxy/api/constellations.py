@@ -5,7 +5,7 @@ import binascii
 import re
 import secrets
 from contextlib import suppress
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Header, Query, Response
@@ -24,7 +24,7 @@ from ..core.events import (
 from ..core.goal import REPAIR, Planning
 from ..core.star import Line, Star
 from ..core.states import ConstellationState
-from ..planner.consult import EXTERNAL
+from ..planner.ladder import EXTERNAL
 from ..views import analysis, pictures
 from . import schemas, shown, words
 from .dry_run import dry_run
@@ -99,7 +99,7 @@ async def get(
             raise Problem(422, "too-large", f"more than {ANALYSED_STARS_MAX} stars are not analysed")
         picture["analysis"] = analysis.analysed(found)
     encoded = msgspec.json.encode(picture)
-    await node.durable()  # what is shown is safe to act on
+    await node.durable(constellation_id)  # what is shown is safe to act on
     return Response(encoded, headers={"ETag": f'"{picture["revision"]}"'}, media_type="application/json")
 
 
@@ -122,8 +122,8 @@ async def edit(
         )
         if body.dry_run:
             return answer(dry_run(node, found, event))
-        out = {"id": constellation_id, "revision": (found.revision if body.rebase else base) + 1}
-        await node.tell(event, once.answered(out))
+        out: dict[str, Any] = {"id": constellation_id}
+        await node.tell(event, once.revised(out, found))
     return answer(out)
 
 

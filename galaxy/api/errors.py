@@ -15,11 +15,14 @@ from ..store.errors import StoreUnavailable
 
 MEDIA_TYPE = "application/problem+json"
 ERRORS_SHOWN = 20
+RETRY_SOON = {"Retry-After": "1"}
+RETRY_LATER = {"Retry-After": "5"}  # as often as the store is tried again when it is gone for long
 
 NEXT = {
     "stale-revision": "Read the constellation again and make the edit against its revision.",
     "invalid-edit": "Correct what stands at `place` and send it again; nothing was changed.",
     "unknown-id": "List what there is, and check the spelling.",
+    "forgotten": "Keep ended constellations longer (GALAXY_KEEP_ENDED_DAYS), or take copies of what they say in time.",
     "conflict": "Read the current state; the request does not fit it.",
     "invalid-request": "Correct what stands at each place and send it again; nothing was changed.",
     "unauthorized": "Send `Authorization: Bearer TOKEN`; the token was printed when the galaxy was made.",
@@ -81,8 +84,8 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in sorted(statuses)}
 
 
-READING = problems(401, 403, 404, 422, 503)
-WRITING = problems(400, 401, 403, 404, 409, 413, 422, 503)
+READING = problems(401, 403, 404, 410, 422, 503)
+WRITING = problems(400, 401, 403, 404, 409, 410, 413, 422, 503)
 
 
 def problem_of(exc: Exception) -> Problem:
@@ -102,7 +105,7 @@ def problem_of(exc: Exception) -> Problem:
         case Conflict() | Refused():
             return Problem(409, "conflict", text)
         case StoreUnavailable():
-            return Problem(503, "store-unavailable", text)
+            return Problem(503, "store-unavailable", text, headers=RETRY_LATER)
         case WrongOffset():
             return Problem(409, "wrong-offset", text, offset=exc.offset)
         case WrongBytes():
@@ -110,7 +113,7 @@ def problem_of(exc: Exception) -> Problem:
         case TooLarge():
             return Problem(413, "too-large", text)
         case TimeoutError():
-            return Problem(503, "busy", "no answer in time")
+            return Problem(503, "busy", "no answer in time", headers=RETRY_SOON)
         case RequestValidationError():
             return _invalid(exc)
         case HTTPException():
@@ -123,8 +126,8 @@ def install(app: FastAPI) -> None:
     """Let the application answer with problems."""
 
     async def handle(_: Request, exc: Exception) -> Response:
-        headers = getattr(exc, "headers", None)
-        return response(problem_of(exc), headers)
+        problem = problem_of(exc)
+        return response(problem, problem.headers or getattr(exc, "headers", None))
 
     for kind in (
         Problem,

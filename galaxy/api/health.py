@@ -22,7 +22,8 @@ async def readyz(node: Node) -> Response:
     if node.is_stopping:
         return answer({"status": "stopping"}, 503)
     if trouble := node.runner.store_trouble:
-        return answer({"status": "unready", "detail": f"the store: {trouble}"}, 503)
+        since = node.now() - node.runner.store_trouble_s
+        return answer({"status": "unready", "detail": f"the store: {trouble}", "since": round(since, 3)}, 503)
     return answer({"status": "ok"})
 
 
@@ -30,6 +31,7 @@ async def readyz(node: Node) -> Response:
 async def metrics(node: Node) -> Response:
     """What the node measures of itself, in Prometheus' format."""
     core, instruments = node.runner.core, node.metrics
+    instruments.store_trouble.set(node.runner.store_trouble_s if node.runner.store_trouble else 0.0)
     instruments.leases.set(sum(len(held) for held in core.placer.held.values()))
     instruments.devices.set(sum(d.presence is Presence.CONNECTED for d in core.fleet.devices.values()))
     instruments.constellations.set(len(core.constellations))

@@ -2,15 +2,16 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import Depends, Header, Request
 
+from ..core.constellation import Constellation
 from ..store.contract import Answered
-from .errors import Problem
+from .errors import RETRY_SOON, Problem
 from .parts import Parts, parts
 
 KEY_CHARS_MAX = 200
@@ -39,7 +40,7 @@ class Once:
             yield
             return
         if self._key in self._parts.answering:
-            raise Problem(409, "in-progress", "this Idempotency-Key is being answered")
+            raise Problem(409, "in-progress", "this Idempotency-Key is being answered", headers=RETRY_SOON)
         self._parts.answering.add(self._key)
         given_up = False
         try:
@@ -65,6 +66,18 @@ class Once:
         if not self._key:
             return None
         return Answered(self._key, self._digest, msgspec.json.encode(answer), self._parts.now())
+
+    def revised(self, answer: dict[str, Any], found: Constellation) -> Callable[[], Answered | None]:
+        """Return what puts the revision into the answer to an edit, to be called when the edit is applied.
+
+        Only then is it known: others may have edited the constellation since it was looked at.
+        """
+
+        def made() -> Answered | None:
+            answer["revision"] = found.revision
+            return self.answered(answer)
+
+        return made
 
 
 async def once(

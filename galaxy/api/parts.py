@@ -18,11 +18,12 @@ from ..gateway import Gateway
 from ..journal import constellation_of
 from ..metrics import Metrics
 from ..planner.contract import Planner
-from ..runner import Runner
-from ..store.contract import Answered, Recovered, Row, Store
+from ..runner import Answering, Runner
+from ..store.contract import Recovered, Row, Store
 from ..store.errors import StoreUnavailable
+from ..upkeep import Keep, Upkeep
 from .agent_model import AgentLlm, Lent
-from .errors import Problem
+from .errors import RETRY_SOON, Problem
 
 ANSWER_WITHIN_S = 10.0  # a commit takes milliseconds; a store that is gone may take for ever
 PAGE_ROWS = 5_000
@@ -44,21 +45,28 @@ class Parts:
     llm: AgentLlm | None = None  # the model that devices are lent
     lent: Lent = field(default_factory=Lent)
     began_at: float = field(init=False)
+    upkeep: Upkeep = field(init=False)
     is_stopping: bool = False
     answering: set[str] = field(default_factory=set)  # Idempotency-Keys of requests that are being answered
     ended: OrderedDict[str, Constellation] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
         self.began_at = self.now()
+        self.upkeep = Upkeep(self.store, self.artifacts, Keep(), self.now, self._drop)
 
-    async def tell(self, event: Event, answered: Answered | None = None) -> None:
+    async def tell(self, event: Event, answered: Answering = None) -> None:
         """Return once the event is durable; raise Refused, StoreUnavailable, or TimeoutError: it may come to be yet."""
         self._require_recording()
         async with asyncio.timeout(ANSWER_WITHIN_S):
             await self.runner.tell(event, answered)
 
-    async def durable(self) -> None:
-        """Return once all that the core shows is safe to act on; raise StoreUnavailable or TimeoutError."""
+    async def durable(self, stream: str = "") -> None:
+        """Return once all that the core shows is safe to act on; raise StoreUnavailable or TimeoutError.
+
+        While the store is in trouble, what is recorded can still be shown: a stream that nothing was added to.
+        """
+        if stream and (self.runner.store_trouble or self.runner.is_full) and self.runner.is_recorded(stream):
+            return
         self._require_recording()
         async with asyncio.timeout(ANSWER_WITHIN_S):
             await self.runner.durable()
@@ -68,8 +76,12 @@ class Parts:
         if constellation_id in self.runner.core.constellations or constellation_id in self.ended:
             return
         # What is no name is nobody's, and not every database can be asked for it.
-        if not NAME.fullmatch(constellation_id) or await self.store.summary(constellation_id) is None:
-            raise Problem(404, "unknown-id", f"no constellation {constellation_id!r}")
+        if NAME.fullmatch(constellation_id):
+            if await self.store.summary(constellation_id) is not None:
+                return
+            if await self.store.forgotten_at(constellation_id) is not None:
+                raise Problem(410, "forgotten", f"{constellation_id} ended long ago and is no longer kept")
+        raise Problem(404, "unknown-id", f"no constellation {constellation_id!r}")
 
     async def constellation(self, constellation_id: str) -> Constellation:
         """Return an open or an ended constellation; raise Problem."""
@@ -94,9 +106,15 @@ class Parts:
             raise Problem(409, "ended", f"{constellation_id} has ended: {found.state}")
         return found
 
+    def _drop(self, forgotten: list[str]) -> None:
+        for constellation_id in forgotten:
+            self.ended.pop(constellation_id, None)
+
     def _require_recording(self) -> None:
         if self.runner.store_trouble:
             raise StoreUnavailable(self.runner.store_trouble)
+        if self.runner.is_full:  # its answer would come too late, and it would stay there all the same
+            raise Problem(503, "busy", "more is waiting to be recorded than may", headers=RETRY_SOON)
 
     async def _all_rows(self, stream: str) -> list[Row]:
         rows: list[Row] = []

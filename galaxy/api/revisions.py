@@ -4,7 +4,7 @@ All of it is read from the log, page by page, whether the constellation is open 
 """
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 
@@ -77,9 +77,9 @@ async def undo(node: Node, once: OnceOnly, constellation_id: str, body: schemas.
         event = ConstellationEdited(
             at=node.now(), constellation=constellation_id, base=number, edit=edit, by=BY, rebase=True
         )
-        out = {"id": constellation_id, "revision": found.revision + 1, "undone": number}
+        out: dict[str, Any] = {"id": constellation_id, "undone": number}
         try:
-            await node.tell(event, once.answered(out))
+            await node.tell(event, once.revised(out, found))
         except InvalidEdit as exc:  # nothing of it stands in what was sent
             raise Problem(409, "conflict", f"revision {number} cannot be taken back any more: {exc}") from exc
     return answer(out)
@@ -128,7 +128,7 @@ async def backtest(node: Node, constellation_id: str, body: schemas.BacktestIn) 
         text = f"there is no planner {body.planner!r} here to be asked; there is {', '.join(sorted(planners))}"
         raise Problem(422, "invalid-request", text, place="/planner")
     log = (_event(row) async for row in _log(node, constellation_id))
-    fleet = (event_of(row) async for row in _rows(node, FLEET))
+    fleet = (event_of(row) async for row in _fleet_rows(node))
     return answer(await backtested((body.planner, planners[body.planner]), body.when, log, fleet))
 
 
@@ -146,6 +146,14 @@ async def _rows(node: Parts, stream: str) -> AsyncIterator[Row]:
         for row in page:
             yield row
         after = page[-1].seq
+
+
+async def _fleet_rows(node: Parts) -> AsyncIterator[Row]:
+    """Yield the fleet's log, or nothing once its beginning was let go: what is left of it tells of no devices."""
+    first = await node.store.events(FLEET, 0, 1)
+    if first and first[0].seq == 1:
+        async for row in _rows(node, FLEET):
+            yield row
 
 
 async def _before(node: Parts, constellation_id: str, number: int) -> tuple[Constellation, MakesRevision]:

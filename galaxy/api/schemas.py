@@ -7,7 +7,7 @@ from pydantic import Field, JsonValue, StringConstraints
 from protocol.vocabulary import Effect
 
 from ..core.goal import ConsultWhen
-from ..core.star import OnFailure, OnSuccess, When
+from ..core.star import OnFailure, OnSuccess, Reconcile, When
 from .words import DAY_S, STARS_MAX, WEEK_S, Cel, JsonObject, Name, Strict, Text, ToolName
 
 
@@ -42,6 +42,12 @@ class DisconnectIn(Strict):
 
     lost_after_s: float = Field(default=60.0, gt=0, le=WEEK_S)
     stop_after_s: float | None = Field(default=None, gt=0, le=WEEK_S, description="default: as lost_after_s")
+    replace: bool | None = Field(
+        default=None, description="start a substitute elsewhere meanwhile; default: if the call is pure"
+    )
+    reconcile: Reconcile = Field(
+        default=Reconcile.FIRST_RESULT, description="which attempt goes on when the device is back beside a substitute"
+    )
 
 
 class VerifyIn(Strict):
@@ -91,6 +97,7 @@ class StarIn(Strict):
     on_success: OnSuccess | None = Field(default=None, description="`consult`: what is behind it waits for the planner")
     fallback: FallbackIn | None = None
     needs_approval: bool = Field(default=False, description="a person is asked before each attempt")
+    hedge: bool = Field(default=False, description="a pure call that is slow gets a second attempt elsewhere")
 
 
 class LineIn(Strict):

@@ -95,6 +95,11 @@ class AttemptOut(Out):
     ran_s: float
     note: str | None
     fraction: float | None
+    beside: int | None = Field(description="the attempt that it is a second one to")
+    stopping: str | None = Field(description="why it was revoked")
+    stopping_at: float | None = Field(description="when the device said that it stops it")
+    unconfirmed: bool = Field(description="told to stop and silent about it, its device may still act")
+    late: str | None = Field(description="what its device said of it after its end")
     placement: PlacementOut
 
 
@@ -174,6 +179,9 @@ class DeviceOut(Out):
     since: float
     reason: str | None
     draining: str | None
+    suspected: str | None = Field(description="why it gets no new work, though it is connected")
+    wakes_at: float | None = Field(description="when it said that it would be back")
+    withdrawn: dict[str, str] = Field(description="tools that do not work just now, with the cause of each")
     joined_at: float
     kind: str | None
     agent: str | None
@@ -206,6 +214,7 @@ class ArtifactOut(Out):
 class HealthOut(Out):
     status: str
     detail: str | None = None
+    since: float | None = None  # when the trouble began
 
 
 class ProblemOut(Out):

@@ -22,7 +22,7 @@ async def get_star(node: Node, constellation_id: str, star_id: str) -> Response:
     """Return one star with its attempts, where they were placed and why, and why it waits if it does."""
     found = await node.constellation(constellation_id)
     out = pictures.star(found, found.course(star_id), node.runner.core if found.end is None else None)
-    await node.durable()
+    await node.durable(constellation_id)
     return answer(out)
 
 

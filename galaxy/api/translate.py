@@ -6,6 +6,8 @@ import msgspec
 from msgspec import Raw
 from pydantic import JsonValue
 
+from protocol.vocabulary import Effect
+
 from ..core import edit
 from ..core.binding import BindingError, bindings_in
 from ..core.condition import compiled
@@ -38,6 +40,7 @@ def star_of(sent: schemas.StarIn, place: str) -> Star:
         raise InvalidEdit(f"star {sent.id} binds to itself", f"{place}/arguments")
     if (sent.tool is None) == (sent.instruction is None):
         raise InvalidEdit(f"star {sent.id} is a tool call or an instruction: give one of the two", f"{place}/tool")
+    _check_second_attempts(sent, place)
     return Star(
         id=sent.id,
         tool=sent.tool or INSTRUCT,
@@ -56,6 +59,7 @@ def star_of(sent: schemas.StarIn, place: str) -> Star:
         instruction=_instruction_of(sent.instruction, f"{place}/instruction") if sent.instruction else None,
         fallback=_fallback_of(sent.fallback, f"{place}/fallback") if sent.fallback else None,
         needs_approval=sent.needs_approval,
+        hedge=sent.hedge,
     )
 
 
@@ -136,12 +140,25 @@ def _needs_of(sent: schemas.NeedsIn) -> Needs:
     return Needs(tuple(sent.tools), sent.labels, sent.device or "")
 
 
+def _check_second_attempts(sent: schemas.StarIn, place: str) -> None:
+    """Raise InvalidEdit where a second attempt is asked for beside a call that says it may not be repeated."""
+    if sent.effects not in (Effect.ONCE, Effect.INTERACTIVE):
+        return
+    for asked, where in (
+        (bool(sent.disconnect and sent.disconnect.replace), "disconnect/replace"),
+        (sent.hedge, "hedge"),
+    ):
+        if asked:
+            text = f"a call that is {sent.effects} gets no second attempt beside the first"
+            raise InvalidEdit(text, f"{place}/{where}")
+
+
 def _disconnect_of(sent: schemas.DisconnectIn, place: str) -> Disconnect:
     stop_after_s = sent.lost_after_s if sent.stop_after_s is None else sent.stop_after_s
     if stop_after_s > sent.lost_after_s:
         text = "stop_after_s may not exceed lost_after_s: two devices could act at once"
         raise InvalidEdit(text, f"{place}/stop_after_s")
-    return Disconnect(sent.lost_after_s, stop_after_s)
+    return Disconnect(sent.lost_after_s, stop_after_s, sent.replace, sent.reconcile)
 
 
 def _verify_of(sent: schemas.VerifyIn | None, place: str) -> Verify | None:

@@ -2,7 +2,7 @@
 
 import typer
 
-from . import approvals, commands, history
+from . import approvals, commands, gc, history
 from .demo import demo
 from .fleet import devices_app, token_app
 from .serve import serve_command
@@ -23,6 +23,8 @@ app.command("revisions")(history.revisions)
 app.command("diff")(history.diff)
 app.command("undo")(history.undo)
 app.command("fork")(history.fork)
+app.command("gc")(gc.gc)
+app.command("check")(gc.check)
 app.command("backtest")(history.backtest)
 app.command("approvals")(approvals.approvals)
 app.command("approve")(approvals.approve)

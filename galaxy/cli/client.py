@@ -32,9 +32,17 @@ class Client:
         """Return the answer's JSON."""
         return self._json("GET", path, params={key: value for key, value in query.items() if value is not None})
 
-    def post(self, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
-        """Return the answer's JSON."""
-        return self._json("POST", path, json=body, headers=headers)
+    def post(
+        self,
+        path: str,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        *,
+        within_s: float = ANSWER_WITHIN_S,
+    ) -> Any:
+        """Return the answer's JSON. Only the answer may take longer than others: to connect and to send may not."""
+        timeout = httpx2.Timeout(ANSWER_WITHIN_S, read=within_s)
+        return self._json("POST", path, json=body, headers=headers, timeout=timeout)
 
     def delete(self, path: str) -> Any:
         """Return what the node answers; end the command if it refuses."""
@@ -84,6 +92,8 @@ class Client:
     def _json(self, method: str, path: str, **request: Any) -> Any:
         try:
             answer = self._http.request(method, path, **request)
+        except httpx2.ReadTimeout:
+            fail(UNREACHABLE, f"the node at {self.url} has not answered in time; it may still be at it")
         except httpx2.HTTPError as exc:
             self._unreachable(exc)
         if answer.is_error:

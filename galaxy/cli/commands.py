@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from .changes import foreseen
 from .client import Client, connected, path_of
 from .exits import CONSTELLATION_FAILED, REFUSED, fail
 from .plain import plain_json
@@ -136,10 +137,12 @@ def edit(
         body = {**body, "dry_run": True}
     with connected(url, token) as client:
         out = client.post(path_of("constellations", constellation, "edits"), body)
-    if dry_run:
+    if as_json:
         print_json(out)
-        return
-    print_json(out) if as_json else console().print(f"{constellation} is at revision {out['revision']}")
+    elif dry_run:
+        console().print(*foreseen(out), sep="\n")
+    else:
+        console().print(f"{constellation} is at revision {out['revision']}")
 
 
 def _with_goal(body: Any, goal: str, planner: str, name: str, *, repair: bool) -> Any:

@@ -7,6 +7,7 @@ import typer
 from .plain import plain
 
 CONSTELLATION_FAILED = 1
+UNSOUND = 1
 # 2 is typer's own: wrong usage
 REFUSED = 3
 UNREACHABLE = 4

@@ -1,18 +1,18 @@
 """The commands about the history of a constellation: what changed, take it back, go on from it, ask another planner."""
 
-import json
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
+from .changes import changes_table
 from .client import connected, path_of
 from .commands import DEFAULT_URL, AsJson, Id, Reason, Token, Url, print_json
-from .show import clock, console, listing
+from .show import clock, console, listing, waiting
 
 Answers = dict[str, Any]
 
-VALUE_CHARS_MAX = 60
+BACKTEST_WITHIN_S = 3_600.0  # a model may take two minutes for one question
 
 
 class AskWhen(StrEnum):
@@ -63,7 +63,7 @@ def diff(
     """Show what a revision changed."""
     with connected(url, token) as client:
         found = client.get(path_of("constellations", constellation, "revisions", str(revision), "diff"))
-    print_json(found) if as_json else console().print(listing(("", "", "field", "before", "after"), _changes(found)))
+    print_json(found) if as_json else console().print(changes_table(found))
 
 
 def undo(
@@ -104,14 +104,19 @@ def backtest(
     constellation: Id,
     planner: Annotated[str, typer.Option(help="outline, repair, or llm where one is configured")],
     when: Annotated[AskWhen | None, typer.Option(help="Which ends of stars would be questions")] = None,
+    within_s: Annotated[float, typer.Option(min=1, help="How long to wait; a model is asked each question anew")] = (
+        BACKTEST_WITHIN_S
+    ),
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
     token: Token = "",
 ) -> None:
     """Put the recorded questions to another planner, and compare the answers. Nothing is changed."""
     body = {"planner": planner, "when": when}
-    with connected(url, token) as client:
-        found = client.post(path_of("constellations", constellation, verb="backtest"), body)
+    path = path_of("constellations", constellation, verb="backtest")
+    what = f"{planner} is asked each recorded question of {constellation}"
+    with connected(url, token) as client, waiting(console(stderr=True), what):
+        found = client.post(path, body, within_s=within_s)
     if as_json:
         print_json(found)
         return
@@ -152,27 +157,6 @@ def _totals(totals: Answers, when: str) -> str:
     )
 
 
-def _changes(found: Answers) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = []
-    for what, changes in (("star", found["stars"]), ("line", found["lines"])):
-        rows += [("+", f"{what} {_named(one)}", "", "", "") for one in changes["added"]]
-        rows += [("-", f"{what} {_named(one)}", "", "", "") for one in changes["removed"]]
-        for one in changes["changed"]:
-            for field, values in one["fields"].items():
-                rows.append(("~", f"{what} {_named(one)}", field, _short(values["before"]), _short(values["after"])))
-    for done in ("retried", "skipped", "superseded"):
-        for one in found[done]:
-            by = f" by {one['by']}" if "by" in one else ""
-            rows.append(("!", f"star {one['id']} {done}{by}", "", "", one["reason"]))
-    return rows
-
-
-def _named(one: Answers) -> str:
-    if "id" in one:
-        return f"{one['id']} ({one['tool']})" if "tool" in one else str(one["id"])
-    return f"{one['source']} -> {one['target']}" + (f" on {one['when']}" if "when" in one else "")
-
-
 def _counted(operations: dict[str, int]) -> str:
     return ", ".join(f"{kind} {count}" if count > 1 else kind for kind, count in operations.items())
 
@@ -186,8 +170,3 @@ def _cost(cost: Answers | None) -> str:
         return ""
     money = f", {cost['money']:.4f}" if cost["money"] else ""
     return f"{cost['tokens_in'] + cost['tokens_out']} tokens{money}, {cost['seconds']:.1f} s"
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= VALUE_CHARS_MAX else text[: VALUE_CHARS_MAX - 1] + "…"

@@ -5,6 +5,9 @@ import sys
 
 import structlog
 
+# Their debug lines hold headers, and with these keys; or frames, and with these the tokens of sessions.
+TELLTALES = frozenset({"httpx2", "httpcore2", "openai", "websockets", "uvicorn"})
+
 
 def log_to_stderr(level: str) -> None:
     """Send the program's log to stderr."""
@@ -24,6 +27,12 @@ def log_to_stderr(level: str) -> None:
             ],
         )
     )
+    handler.addFilter(tells_no_secret)
     logging.basicConfig(handlers=[handler], level=level.upper())
     for library in ("httpx2", "alembic", "uvicorn"):
         logging.getLogger(library).setLevel(logging.WARNING)
+
+
+def tells_no_secret(record: logging.LogRecord) -> bool:
+    """Return whether the line may be shown. A library may set its own level, so that this is not left to levels."""
+    return record.levelno > logging.DEBUG or record.name.partition(".")[0] not in TELLTALES

@@ -76,6 +76,9 @@ class Watched:
             case "approval_requested" if star:
                 star.remark = f"waits for approval: galaxy approve {self.id} {star.id}"
                 return f"{star.id}: {star.remark}"
+            case "approval_lapsed" if star:
+                star.remark = f"is asked about anew, {event['device']} will not do it: {event['reason']}"
+                return f"{star.id}: {star.remark}"
             case "approval_given" | "approval_denied" as kind if star:
                 star.remark = f"{kind.removeprefix('approval_')} by {event['by']}"
                 return f"{star.id}: {star.remark}"

@@ -29,24 +29,18 @@ def serve_command(
     tls_certificate: Annotated[Path | None, typer.Option(help="PEM file")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file")] = None,
     heartbeat_s: Annotated[float | None, typer.Option(help="How often devices show that they live")] = None,
+    keep_ended_days: Annotated[float | None, typer.Option(help="Forget constellations so long after their end")] = None,
+    keep_artifacts_days: Annotated[float | None, typer.Option(help="Keep artifacts that nobody names")] = None,
+    keep_uploads_days: Annotated[float | None, typer.Option(help="Keep half uploads")] = None,
+    keep_answers_days: Annotated[float | None, typer.Option(help="Keep idempotency keys")] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error")] = "info",
 ) -> None:
     """Run a node: the API, the devices' door, and the database, in one process."""
+    given = {name: value for name, value in locals().items() if name in Settings.model_fields}
+    given |= {"insecure_listen": insecure_listen or None, "allow_host": allow_host or None}
     log_to_stderr(log_level)
-    given = {
-        "data": data,
-        "host": host,
-        "port": port,
-        "database": database,
-        "durability": durability,
-        "insecure_listen": insecure_listen or None,
-        "allow_host": allow_host or None,
-        "tls_certificate": tls_certificate,
-        "tls_key": tls_key,
-        "heartbeat_s": heartbeat_s,
-    }
     try:
-        settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(serve(settings, _announce))
     except (Unfit, StoreError, ValueError) as exc:

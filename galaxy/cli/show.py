@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -28,10 +29,22 @@ class PlainConsole(Console):
         return super().render_str(plain(text), **more)
 
 
-def console() -> Console:
-    """Return where commands write."""
-    width = None if sys.stdout.isatty() else PIPED_CHARS_MAX
-    return PlainConsole(highlight=False, markup=False, emoji=False, soft_wrap=False, width=width)
+def console(*, stderr: bool = False) -> Console:
+    """Return where commands write: what they were asked for, or beside it what is only for who waits."""
+    width = None if (sys.stderr if stderr else sys.stdout).isatty() else PIPED_CHARS_MAX
+    return PlainConsole(highlight=False, markup=False, emoji=False, soft_wrap=False, width=width, stderr=stderr)
+
+
+@contextmanager
+def waiting(out: Console, text: str) -> Iterator[None]:
+    """Show a person what is waited for, and for how long already; a program that reads is told nothing."""
+    if not out.is_terminal:
+        yield
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=out, transient=True) as progress:
+        progress.add_task(plain(text), total=None)
+        yield
 
 
 @contextmanager

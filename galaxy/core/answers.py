@@ -21,7 +21,7 @@ from .states import HELD_BY_DEVICE
 
 def check(c: Constellation, event: ConsultClosed | GoalReached | GoalGivenUp) -> None:
     """Raise Refused unless the question is open and the answer may be taken now."""
-    consult = _open(c, event.consult)
+    _open(c, event.consult)
     if isinstance(event, ConsultClosed):
         return
     if c.goal is None:
@@ -30,7 +30,7 @@ def check(c: Constellation, event: ConsultClosed | GoalReached | GoalGivenUp) ->
     if running:
         raise InvalidEdit(f"{', '.join(running[:5])} still runs: the end of a goal is not taken before")
     if isinstance(event, GoalReached):
-        _require_honest(c, consult, event)
+        _require_honest(c, event)
 
 
 def check_edit(c: Constellation, event: ConstellationEdited) -> None:
@@ -91,10 +91,10 @@ def _open(c: Constellation, number: int) -> Consult:
     return consult
 
 
-def _require_honest(c: Constellation, consult: Consult, event: GoalReached) -> None:
+def _require_honest(c: Constellation, event: GoalReached) -> None:
     """Each failure is named, and the answer leads to results."""
     failed = [one.star for one in c.failures() if not one.handled_by]
-    failed += [fact.star for fact in consult.facts if (course := c.courses.get(fact.star)) and course.failure_held]
+    failed += [star_id for star_id, course in c.courses.items() if course.failure_held]
     if unnamed := [star_id for star_id in failed if star_id not in event.despite]:
         text = f"{', '.join(unnamed[:5])} failed and nothing made up for it: name it in `despite`, or give up"
         raise InvalidEdit(text, "/despite")

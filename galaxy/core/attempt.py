@@ -51,7 +51,7 @@ class LeaseEnd(StrEnum):
     REJECTED = "rejected"  # the device would not begin it
     LOST = "lost"  # the device has been gone for too long
     OVERRAN = "overran"  # the device is there, but silent about the attempt past its time
-    UNCONFIRMED = "unconfirmed"  # told to stop, it has not said that it did
+    UNCONFIRMED = "unconfirmed"  # told to stop, it has not said that it did; another attempt had won
     REVOKED = "revoked"  # the device may no longer take part
 
 
@@ -70,5 +70,10 @@ class Attempt(Struct, omit_defaults=True, gc=False):
     ran_s: float = 0.0
     note: str = ""  # the last progress
     fraction: float | None = None
+    beside: int = 0  # the attempt that it is a second one to: a substitute, or a hedge
+    stopping: str = ""  # why it was revoked
+    stopping_at: float | None = None  # when the device said that it stops it
+    unconfirmed: bool = False  # told to stop and silent about it, it may still act
+    late: str = ""  # what the device said of it after its end
     candidates: tuple[Candidate, ...] = ()  # why this device: the best first
     refused: dict[str, str] = {}  # why not the others

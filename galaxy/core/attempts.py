@@ -5,18 +5,30 @@ outcome nobody knows is verified, or fails as `outcome_unknown`, but is never re
 left fails, or waits for a person.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from protocol.vocabulary import Effect, Failure, Outcome
 
 from . import consulting
 from .attempt import Attempt, AttemptId, LeaseEnd, Purpose
 from .course import VERIFICATIONS_MAX, Course
-from .events import EffectJudged, LeaseEnded, StarAccepted, StarFailed, StarLeased, StarProgressed, StarReported
+from .events import (
+    AttemptRevoked,
+    EffectJudged,
+    LeaseEnded,
+    ReportRefused,
+    StarAccepted,
+    StarFailed,
+    StarLeased,
+    StarProgressed,
+    StarReported,
+    StopBegun,
+    StopUnconfirmed,
+)
 from .goal import FactKind
 from .retry import REPEATABLE, delay_s, may_repeat
 from .star import OnFailure
-from .states import CANCELLED, FAILED, LEASED, READY, RUNNING, SUCCEEDED
+from .states import CANCELLED, FAILED, LEASED, READY, RUNNING, SUCCEEDED, TERMINAL
 
 if TYPE_CHECKING:
     from .constellation import Constellation
@@ -27,58 +39,89 @@ FINAL = frozenset({"approval_denied", "approval_expired"})  # no rung of the lad
 
 def leased(c: "Constellation", event: StarLeased) -> None:
     course = c.courses[event.star]
-    course.not_before, course.approval = 0.0, None
     attempt = Attempt(event.attempt, event.device, event.effect, event.at, event.purpose)
-    attempt.candidates, attempt.refused = event.candidates, event.refused
+    attempt.candidates, attempt.refused, attempt.beside = event.candidates, event.refused, event.beside
     course.attempts.append(attempt)
-    course.state = LEASED
+    if not event.beside:
+        course.not_before, course.approval = 0.0, None
+        course.state = LEASED
     c.stirred.append(event.star)
 
 
 def accepted(c: "Constellation", event: StarAccepted) -> None:
     course = c.courses[event.star]
-    course.attempts[-1].accepted_at = event.at
+    course.attempts[event.attempt - 1].accepted_at = event.at
     if course.state is LEASED:
         c.move(course, RUNNING, event.at)
 
 
 def progressed(c: "Constellation", event: StarProgressed) -> None:
-    attempt = c.courses[event.star].attempts[-1]
+    attempt = c.courses[event.star].attempts[event.attempt - 1]
     attempt.note, attempt.fraction = event.note, event.fraction
+
+
+def revoked(c: "Constellation", event: AttemptRevoked) -> None:
+    c.courses[event.star].attempts[event.attempt - 1].stopping = event.reason
+    c.stirred.append(event.star)
+
+
+def stop_begun(c: "Constellation", event: StopBegun) -> None:
+    c.courses[event.star].attempts[event.attempt - 1].stopping_at = event.at
+
+
+def stop_unconfirmed(c: "Constellation", event: StopUnconfirmed) -> None:
+    c.courses[event.star].attempts[event.attempt - 1].unconfirmed = True
+    c.stirred.append(event.star)
+
+
+def came_late(c: "Constellation", event: ReportRefused) -> None:
+    """Keep with the attempt what was said of it too late, where it is of this device."""
+    course = c.courses.get(event.star)
+    if course and 0 < event.attempt <= len(course.attempts):
+        attempt = course.attempts[event.attempt - 1]
+        if attempt.device == event.device:
+            attempt.late = event.said
 
 
 def reported(c: "Constellation", event: StarReported) -> None:
     course = c.courses[event.star]
-    attempt = course.attempts[-1]
+    attempt = course.attempts[event.attempt - 1]
     attempt.ended_at, attempt.outcome, attempt.ran_s = event.at, event.outcome, event.ran_s
-    if event.outcome is Outcome.SUCCEEDED:
-        if attempt.purpose is Purpose.RUN:
-            course.results, course.failure = (event.result,), None
-            c.move(course, SUCCEEDED, event.at)
-        elif course.stopping:
-            _stopped(c, course, event.at)
-        else:
-            course.proofs = (event.result,)
-            c.move(course, READY, event.at)
+    succeeded, unknown = event.outcome is Outcome.SUCCEEDED, event.outcome is Outcome.UNKNOWN
+    if not succeeded or event.failure:
+        text = f"the attempt was {event.outcome}"
+        attempt.failure = event.failure or Failure(event.outcome, text, retryable=unknown)
+    if _is_left_behind(c, course, attempt):
         return
-    unknown = event.outcome is Outcome.UNKNOWN
-    attempt.failure = event.failure or Failure(event.outcome, f"the attempt was {event.outcome}", retryable=unknown)
-    # A device answers for the steps of an instruction: it says that it may be retried only if none was a `once` call.
-    began = course.star.instruction is None or unknown
-    _attempt_failed(c, course, attempt, unknown=unknown, began=began, at=event.at)
+    if not succeeded:
+        # A device answers for the steps of an instruction: it says that it may be retried only if none was `once`.
+        began = course.star.instruction is None or unknown
+        _attempt_failed(c, course, attempt, unknown=unknown, began=began, at=event.at)
+    elif attempt.purpose is Purpose.RUN:
+        course.results, course.failure = (event.result,), None
+        c.move(course, SUCCEEDED, event.at)
+    elif course.stopping:
+        _stopped(c, course, event.at)
+    else:
+        course.proofs = (event.result,)
+        c.move(course, READY, event.at)
 
 
 def lease_ended(c: "Constellation", event: LeaseEnded) -> None:
     course = c.courses[event.star]
-    attempt = course.attempts[-1]
+    attempt = course.attempts[event.attempt - 1]
     attempt.ended_at, attempt.outcome = event.at, event.cause
-    if event.cause is LeaseEnd.NOT_STARTED and attempt.accepted_at is None:
+    unbegun = event.cause is LeaseEnd.NOT_STARTED and attempt.accepted_at is None
+    if not unbegun:
+        attempt.failure = event.failure
+    if _is_left_behind(c, course, attempt):
+        return
+    if unbegun:
         if course.stopping:
             _stopped(c, course, event.at)
-        else:
+        elif not course.open:
             c.move(course, READY, event.at)
         return
-    attempt.failure = event.failure
     # Whatever a device says later: what it has accepted may have happened.
     began = event.cause is not LeaseEnd.REJECTED or attempt.accepted_at is not None
     _attempt_failed(c, course, attempt, unknown=began, began=began, at=event.at)
@@ -112,9 +155,16 @@ def _attempt_failed(
 ) -> None:
     failure = attempt.failure
     assert failure
-    course.failure = failure
+    wished = attempt.outcome == Outcome.CANCELLED and attempt.stopping and not course.stopping
+    if not wished:
+        course.failure = failure
     if course.stopping:
         _stopped(c, course, at)
+    elif course.open:  # another attempt may still succeed
+        course.failures += not wished
+        c.stirred.append(course.star.id)
+    elif wished:
+        _again_or_give_up(c, course, course.failure or failure, repeatable=True, at=at)
     elif attempt.purpose is Purpose.VERIFY:
         _verification_failed(c, course, failure, at)
     elif unknown and attempt.effect not in REPEATABLE:
@@ -125,9 +175,19 @@ def _attempt_failed(
         _again_or_give_up(c, course, failure, repeatable=may_repeat(failure, attempt.effect, began=began), at=at)
 
 
+def _is_left_behind(c: "Constellation", course: Course, attempt: Attempt) -> bool:
+    """Return whether the star has ended without this attempt: nothing follows from how it went."""
+    if course.state not in TERMINAL:
+        return False
+    c.stirred.append(course.star.id)
+    del c.loose[course.star.id, attempt.number]
+    return True
+
+
 def _stopped(c: "Constellation", course: Course, at: float) -> None:
-    course.cause = course.stopping
-    c.move(course, CANCELLED, at)
+    if not course.open:
+        course.cause = course.stopping
+        c.move(course, CANCELLED, at)
 
 
 def _outcome_unknown(c: "Constellation", course: Course, attempt: Attempt, failure: Failure, at: float) -> None:
@@ -173,6 +233,8 @@ def _given_up(c: "Constellation", course: Course, failure: Failure, at: float) -
             c.paused = c.paused or f"{FAILURE_PAUSE}{course.star.id} failed: {failure.message}"[:500]
         case OnFailure.CONSULT:
             consulting.note(c, FactKind.FAILED, at, course.star.id)
+        case other:
+            assert_never(other)
     course.failure_held = True
     if course.state is READY:
         c.stirred.append(course.star.id)

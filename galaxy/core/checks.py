@@ -7,6 +7,7 @@ from protocol.vocabulary import NAME
 from . import answers
 from . import attempt as attempts
 from .constellation import Constellation
+from .contradictions import require_consistent
 from .edit import drafted, submission, unchanged_since
 from .errors import Conflict, InvalidEdit, Refused, StaleAttempt, StaleConsult, StaleRevision
 from .events import (
@@ -29,9 +30,11 @@ from .events import (
     StarAccepted,
     StarProgressed,
     StarReported,
+    StopBegun,
     UsageReserved,
     UsageSettled,
 )
+from .grant import require_granted
 
 if TYPE_CHECKING:
     from .orchestrator import Orchestrator
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
 def check(core: "Orchestrator", event: Event) -> None:
     """Raise Refused unless the event can be applied to the core as it is."""
     match event:
-        case StarReported() | StarAccepted() | StarProgressed() | LeaseEnded():
+        case StarReported() | StarAccepted() | StarProgressed() | StopBegun() | LeaseEnded():
             _require_holder(core, event)
         case ConstellationSubmitted():
             _require_submittable(core, event)
@@ -80,14 +83,21 @@ def _require_editable(core: "Orchestrator", event: ConstellationEdited) -> None:
         if not event.rebase or not 0 < event.base < constellation.revision:
             raise StaleRevision(constellation.id, constellation.revision)
         unchanged_since(constellation, operations, event.base)
-    drafted(constellation, operations)
+    require_granted(constellation.grant, operations)
+    draft = drafted(constellation, operations)
+    require_consistent(operations)
+    if (event.consult or constellation.goal) and not draft.size():
+        otherwise = "give up where there is nothing to do" if event.consult else "cancel it instead"
+        raise InvalidEdit(f"the edit leaves no star, and nothing done is no success: {otherwise}", "/operations")
 
 
 def _require_asked(constellation: Constellation, event: ApprovalGiven | ApprovalDenied) -> None:
     course = constellation.course(event.star)
-    if not (course.needs_approval and course.approval and course.approval.attempt == event.attempt):
-        name = str(attempts.AttemptId(event.constellation, event.star, event.attempt))
+    approval, name = course.approval, str(attempts.AttemptId(event.constellation, event.star, event.attempt))
+    if not (course.needs_approval and approval and approval.attempt == event.attempt):
         raise Conflict(f"{name} does not wait for approval")
+    if event.asked_at not in (0.0, approval.asked_at):
+        raise Conflict(f"{name} is another call by now: look at what waits for approval")
 
 
 def _not_cancelling(core: "Orchestrator", event: ConstellationEvent) -> Constellation:
@@ -104,10 +114,10 @@ def _require_submittable(core: "Orchestrator", event: ConstellationSubmitted) ->
         raise InvalidEdit("a constellation needs at least one star, or a goal", "/stars")
     if not NAME.fullmatch(event.constellation):
         raise InvalidEdit(f"{event.constellation!r} is not a name for a constellation", "/constellation")
-    empty = Constellation(event.constellation)
-    empty.grant = event.grant
+    operations = submission(event.stars, event.lines)
     try:
-        drafted(empty, submission(event.stars, event.lines))
+        require_granted(event.grant, operations)
+        drafted(Constellation(event.constellation), operations)
     except InvalidEdit as exc:
         raise type(exc)(str(exc), _place_in_submission(exc.place, len(event.stars))) from None
 
@@ -139,6 +149,7 @@ def recorded_refusal(core: "Orchestrator", event: Event, refusal: Refused) -> Re
                 attempt=event.attempt,
                 device=event.device,
                 reason=str(refusal),
+                said=event.outcome if isinstance(event, StarReported) else event.cause,
             )
         case ((ConstellationEdited() | GoalReached() | GoalGivenUp()), StaleConsult()):
             return AnswerRefused(
@@ -158,15 +169,17 @@ def _require_attempt_id(text: str) -> None:
         raise Conflict(str(exc)) from None
 
 
-def _require_holder(core: "Orchestrator", event: StarReported | StarAccepted | StarProgressed | LeaseEnded) -> None:
+def _require_holder(
+    core: "Orchestrator", event: StarReported | StarAccepted | StarProgressed | StopBegun | LeaseEnded
+) -> None:
     """A device may speak of an attempt only while it holds it."""
     name = str(attempts.AttemptId(event.constellation, event.star, event.attempt))
     constellation = core.constellations.get(event.constellation)
     course = constellation.courses.get(event.star) if constellation else None
     if course is None:
         raise StaleAttempt(name, "is of no open constellation")
-    held = course.attempt
-    if held is None or held.number != event.attempt:
+    held = course.holding(event.attempt)
+    if held is None:
         raise StaleAttempt(name, "is over")
     if held.device != event.device:
         raise StaleAttempt(name, f"is held by {held.device}, not by {event.device}")

@@ -22,7 +22,9 @@ from .events import (
     AnswerRefused,
     ApprovalDenied,
     ApprovalGiven,
+    ApprovalLapsed,
     ApprovalRequested,
+    AttemptRevoked,
     CancelRequested,
     ConstellationEdited,
     ConstellationEnded,
@@ -46,6 +48,8 @@ from .events import (
     StarLeased,
     StarProgressed,
     StarReported,
+    StopBegun,
+    StopUnconfirmed,
     UsageReserved,
     UsageSettled,
 )
@@ -101,6 +105,7 @@ class Constellation:
         self.verdicts: dict[tuple[str, str], Verdict] = {}
         self.questions: dict[tuple[str, str], None] = {}
         self.unfinished = 0
+        self.loose: dict[tuple[str, int], None] = {}  # attempts that devices hold though their stars have ended
         self.goal: Goal | None = None
         self.planning = Planning()
         self.grant = Grant()
@@ -110,8 +115,8 @@ class Constellation:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left to be done or asked."""
-        return not self.unfinished and not self.dialogue.has_open()
+        """Whether nothing is left to be done or asked, and no device may still act."""
+        return not self.unfinished and not self.loose and not self.dialogue.has_open()
 
     @property
     def state(self) -> ConstellationState:
@@ -189,6 +194,9 @@ class Constellation:
             course.ended_at = at
             course.stopping = ""
             self.unfinished -= 1
+            for attempt in course.open if len(course.attempts) > 1 else ():
+                attempt.stopping = attempt.stopping or f"attempt {len(course.attempts)} of {course.star.id} is enough"
+                self.loose[course.star.id, attempt.number] = None
             self._decide_lines_out_of(course, at)
             if state is SUCCEEDED and consulting.is_asked_about(self, course):
                 consulting.note_success(self, course, at)
@@ -375,10 +383,14 @@ APPLIES: dict[type[ConstellationEvent], Callable[[Constellation, Any], None]] = 
     ApprovalRequested: approving.requested,
     ApprovalGiven: approving.given,
     ApprovalDenied: approving.denied,
+    ApprovalLapsed: approving.lapsed,
     LineJudged: _line_judged,
     ConstellationEnded: _ended,
-    ReportRefused: _nothing,
+    ReportRefused: attempts.came_late,
     StarLeased: attempts.leased,
+    StopBegun: attempts.stop_begun,
+    AttemptRevoked: attempts.revoked,
+    StopUnconfirmed: attempts.stop_unconfirmed,
     StarAccepted: attempts.accepted,
     StarProgressed: attempts.progressed,
     StarReported: attempts.reported,

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from protocol.vocabulary import Failure
+
 from .binding import resolved
 from .course import Course
 from .edit import AddStar, AnyOperation, Draft, Edit, Supersede, UpdateStar
@@ -101,12 +103,12 @@ def opens_at(c: "Constellation") -> float | None:
 def fingerprint(c: "Constellation", consult: Consult, edit: Edit) -> str:
     """Return what tells this answer to these failures from others, whatever its stars are called; or nothing.
 
-    A failure is the call, where it failed and how; an operation is the call that it asks for.
+    A failure is the call, where it failed and how, or why it was never made; an operation is the call that it asks for.
     """
     failures = [
-        (course.star.tool, course.star.arguments, course.failure.code, course.attempts[-1].device)
+        _how_it_failed(course, course.failure)
         for fact in consult.facts
-        if fact.kind is FactKind.FAILED and (course := c.courses.get(fact.star)) and course.failure and course.attempts
+        if fact.kind is FactKind.FAILED and (course := c.courses.get(fact.star)) and course.failure
     ]
     if not failures or not edit.operations:
         return ""
@@ -166,11 +168,11 @@ def answered(c: "Constellation", draft: Draft, at: float) -> None:
 def closed(c: "Constellation", event: ConsultClosed) -> None:
     consult, dialogue = _closed(c), c.dialogue
     kinds = {fact.kind for fact in consult.facts}
-    if FactKind.GOAL in kinds:
+    if FactKind.GOAL in kinds and not c.courses:
         dialogue.settled, dialogue.given_up, dialogue.ended_because = True, True, f"no plan: {event.reason}"
     elif kinds == {FactKind.ENDED}:
         dialogue.settled, dialogue.ended_because = True, event.reason
-    else:
+    elif kinds != {FactKind.GOAL}:  # else a person has planned it meanwhile
         dialogue.unanswered += consult.held
         about = ", ".join(fact.star for fact in consult.facts if fact.star)
         c.paused = c.paused or f"{QUESTION}no answer about {about}: {event.reason}"[:500]
@@ -251,6 +253,13 @@ def _end_all(c: "Constellation", cause: str, at: float) -> None:
         if course.state not in TERMINAL:
             c.close(course, SKIPPED, cause, at)
     c.questions.clear()
+
+
+def _how_it_failed(course: Course, failure: Failure) -> object:
+    star = course.star
+    if course.attempts:
+        return star.tool, star.arguments, failure.code, course.attempts[-1].device
+    return star.tool, star.arguments, failure.code, failure.message, star.needs
 
 
 def _what_it_asks(operation: AnyOperation) -> object:

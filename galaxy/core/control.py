@@ -14,6 +14,8 @@ from .events import (
 from .goal import FactKind
 from .states import CANCELLED, FAILED, HELD_BY_DEVICE, NOT_STARTED, READY, WAITING
 
+SUPERSEDED_BY = "superseded by "  # how the cause of an end begins that another star was put in the place of
+
 if TYPE_CHECKING:
     from .constellation import Constellation
     from .edit import Draft
@@ -67,7 +69,7 @@ def _supersede(c: "Constellation", draft: "Draft", at: float) -> None:
             course.failure_held = False
             c.move(course, FAILED, at)
         elif course.state in HELD_BY_DEVICE:
-            course.stopping = f"superseded by {by}"
+            course.stop(f"{SUPERSEDED_BY}{by}")
             c.stirred.append(star_id)
 
 
@@ -79,6 +81,8 @@ def resumed(c: "Constellation", event: ConstellationResumed) -> None:
     c.paused = ""
     consulting.go_on(c, event.at)
     for star_id, course in c.courses.items():
+        if course.state in HELD_BY_DEVICE:
+            c.stirred.append(star_id)
         if course.state is not READY:
             continue
         if course.failure_held and not consulting.is_open_about(c, star_id):  # going on without an answer: so be it
@@ -93,7 +97,7 @@ def cancel_requested(c: "Constellation", event: CancelRequested) -> None:
     c.cancelled = event.reason or "cancelled"
     for course in c.courses.values():
         if course.state in HELD_BY_DEVICE:
-            course.stopping = course.stopping or c.cancelled
+            course.stop(c.cancelled)
             c.stirred.append(course.star.id)
         elif course.state in NOT_STARTED:
             c.close(course, CANCELLED, c.cancelled, event.at)

@@ -48,7 +48,7 @@ class Course(Struct, omit_defaults=True, gc=False):
     holds: int = 0  # open questions whose answer it waits for
     approval: Approval | None = None  # asked, or given, for the next attempt
     revision: int = 0  # at which it, or a line to it, was last changed
-    stopping: str = ""  # why its attempt has been revoked
+    stopping: str = ""  # why it is to end as soon as no device holds it
     verifying: bool = False  # the next attempt asks whether the last one's effect happened
     verifications: int = 0
     proofs: tuple[Raw, ...] = ()  # none or one: what a verification found, to be judged
@@ -64,9 +64,29 @@ class Course(Struct, omit_defaults=True, gc=False):
         return self.proofs[0] if self.proofs else None
 
     @property
+    def open(self) -> list[Attempt]:
+        """The attempts that a device holds: one, or two where a second was made beside the first."""
+        return [attempt for attempt in self.attempts if attempt.ended_at is None]
+
+    @property
     def attempt(self) -> Attempt | None:
-        """The attempt that a device holds."""
-        return self.attempts[-1] if self.state in HELD_BY_DEVICE else None
+        """The attempt that the star runs by: the last that is not being stopped, where there is one."""
+        if self.state not in HELD_BY_DEVICE:
+            return None
+        held = self.open
+        return next((attempt for attempt in reversed(held) if not attempt.stopping), held[-1])
+
+    def holding(self, number: int) -> Attempt | None:
+        """Return the attempt of this number, if a device holds it; also one that the star's end has left behind."""
+        if not 0 < number <= len(self.attempts) or self.attempts[number - 1].ended_at is not None:
+            return None
+        return self.attempts[number - 1]
+
+    def stop(self, why: str) -> None:
+        """Let every attempt be stopped, and the star end with them."""
+        self.stopping = self.stopping or why
+        for attempt in self.open:
+            attempt.stopping = attempt.stopping or why
 
     @property
     def purpose(self) -> Purpose:

@@ -15,13 +15,11 @@ from protocol.vocabulary import NAME
 from .binding import ARGUMENTS_BYTES_MAX
 from .cycle import require_acyclic
 from .errors import InvalidEdit
-from .grant import require_granted
 from .star import EMPTY, INSTRUCT, Line, Star, When
 from .states import HELD_BY_DEVICE, NOT_STARTED, READY
 
 if TYPE_CHECKING:
     from .constellation import Constellation
-    from .goal import Grant
 
 STARS_MAX = 100_000
 LINES_MAX = 400_000
@@ -116,6 +114,10 @@ class Draft:
 
     # What is there, as the operations so far have left it.
 
+    def size(self) -> int:
+        courses = self.constellation.courses
+        return len(courses) + sum((star is not None) - (star_id in courses) for star_id, star in self.stars.items())
+
     def star(self, star_id: str) -> Star | None:
         if star_id in self.stars:
             return self.stars[star_id]
@@ -206,7 +208,9 @@ def named(operation: AnyOperation) -> tuple[str, ...]:
 def unchanged_since(constellation: "Constellation", operations: Iterable[AnyOperation], base: int) -> None:
     """Raise InvalidEdit if a later revision than `base` has changed what an operation names, or a line to it."""
     for index, operation in enumerate(operations):
-        for star_id in named(operation):
+        # The lines out of a star go with it, and each belongs to the star behind it.
+        behind = constellation.out_of.get(operation.id, ()) if isinstance(operation, RemoveStar) else ()
+        for star_id in (*named(operation), *behind):
             course = constellation.courses.get(star_id)
             if course and course.revision > base:
                 text = f"star {star_id} was changed by revision {course.revision}, after {base}"
@@ -225,7 +229,8 @@ def inverse(constellation: "Constellation", edit: Edit) -> Edit | None:
             case AddStar(star=star):
                 undo.append(RemoveStar(star.id))
             case UpdateStar(star=star) if old := draft.star(star.id):
-                undo.append(UpdateStar(old))
+                if star.id in constellation.courses:  # else taking back its addition takes it all
+                    undo.append(UpdateStar(old))
             case RemoveStar(id=star_id) if old := draft.star(star_id):
                 lines = [draft.line(source, star_id) for source in sorted(draft.sources(star_id))]
                 lines += [draft.line(star_id, target) for target in sorted(draft.targets(star_id))]
@@ -249,7 +254,7 @@ def _operate(draft: Draft, operation: AnyOperation) -> None:
             draft.put_star(star)
         case UpdateStar(star=star):
             _require_not_started(draft, star.id)
-            _require_sound(draft.constellation.grant, star)
+            _require_sound(star)
             draft.put_star(star)
         case RemoveStar(id=star_id):
             _require_not_started(draft, star_id)
@@ -337,12 +342,11 @@ def _require_new(draft: Draft, star: Star) -> None:
     _require(draft.star(star.id) is None and star.id not in draft.constellation.courses, star.id, "exists already")
     if not NAME.fullmatch(star.id):
         raise InvalidEdit(f"{star.id!r} is not a name for a star", "/star/id")
-    _require_sound(draft.constellation.grant, star)
+    _require_sound(star)
 
 
-def _require_sound(grant: "Grant", star: Star) -> None:
-    """What is not granted, or could be sent to no device, is not worth waiting for."""
-    require_granted(grant, star)
+def _require_sound(star: Star) -> None:
+    """What could be sent to no device is not worth waiting for."""
     if (star.tool == INSTRUCT) != (star.instruction is not None):
         raise InvalidEdit(f"star {star.id}: an instruction is a call of {INSTRUCT}, and nothing else is", "/star/tool")
     of_verify = star.verify.arguments if star.verify else EMPTY
@@ -382,7 +386,5 @@ def _require_whole(draft: Draft) -> None:
                 raise InvalidEdit(f"star {star_id} binds to {binding.source}, which would be gone")
     for star_id, by in draft.superseded.items():
         _require(draft.star(by) is not None, star_id, "is superseded by a star that the same edit removes")
-    courses = draft.constellation.courses
-    stars = len(courses) + sum((star is not None) - (star_id in courses) for star_id, star in draft.stars.items())
-    if stars > STARS_MAX or len(draft.lines) > LINES_MAX:
+    if draft.size() > STARS_MAX or len(draft.lines) > LINES_MAX:
         raise InvalidEdit(f"too large: at most {STARS_MAX} stars and {LINES_MAX} lines")

@@ -7,28 +7,32 @@ without gaps; its state is a function of that stream alone. What happens to devi
 
 from msgspec import Raw, Struct
 
-from protocol.vocabulary import NOTHING, Effect, Failure, Held, Outcome, Profile
+from protocol.vocabulary import NOTHING, Effect, Failure, Outcome
 
 from .attempt import Candidate, LeaseEnd, Purpose
-from .edit import Edit, tag_of
+from .edit import Edit
+from .event import FLEET as FLEET
+from .event import ConstellationEvent as ConstellationEvent
+from .event import Event as Event
+from .fleet_events import DeviceAsleep as DeviceAsleep
+from .fleet_events import DeviceConnected as DeviceConnected
+from .fleet_events import DeviceDisconnected as DeviceDisconnected
+from .fleet_events import DeviceDraining as DeviceDraining
+from .fleet_events import DeviceJoined as DeviceJoined
+from .fleet_events import DeviceLost as DeviceLost
+from .fleet_events import DeviceProfiled as DeviceProfiled
+from .fleet_events import DeviceRevoked as DeviceRevoked
+from .fleet_events import DeviceSuspected as DeviceSuspected
+from .fleet_events import DeviceTrusted as DeviceTrusted
+from .fleet_events import JoinTokenMinted as JoinTokenMinted
+from .fleet_events import NodeStarted as NodeStarted
+from .fleet_events import OfConnected as OfConnected
+from .fleet_events import OfDevice as OfDevice
+from .fleet_events import RuleEnded as RuleEnded
+from .fleet_events import RuleMade as RuleMade
 from .goal import ConsultEnd, Fact, Goal, Grant, Planning, Usage
 from .star import Line, Star
 from .states import ConstellationState
-
-FLEET = "~fleet"
-
-
-class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="kind", tag=tag_of):
-    """A fact. `at` is in seconds since the epoch, by the composition root's clock."""
-
-    at: float
-
-
-class ConstellationEvent(Event, frozen=True, kw_only=True):
-    """A fact about one constellation."""
-
-    constellation: str
-
 
 # What people and planners did.
 
@@ -170,6 +174,7 @@ class ApprovalGiven(ConstellationEvent, frozen=True, kw_only=True):
     by: str
     reason: str = ""
     rule: str = ""  # the standing rule that said so
+    asked_at: float = 0.0  # when the question was put that this answers; 0: the one that is open
 
 
 class ApprovalDenied(ConstellationEvent, frozen=True, kw_only=True):
@@ -177,12 +182,30 @@ class ApprovalDenied(ConstellationEvent, frozen=True, kw_only=True):
     attempt: int
     by: str
     reason: str = ""
+    asked_at: float = 0.0  # as above
+
+
+class ApprovalLapsed(ConstellationEvent, frozen=True, kw_only=True):
+    """The device that a person was asked about will not make the call: wherever it is made, it is asked about anew."""
+
+    star: str
+    attempt: int
+    device: str
+    reason: str
 
 
 # What devices said.
 
 
 class StarAccepted(ConstellationEvent, frozen=True, kw_only=True):
+    star: str
+    attempt: int
+    device: str
+
+
+class StopBegun(ConstellationEvent, frozen=True, kw_only=True):
+    """The device is stopping the attempt, as it was told to."""
+
     star: str
     attempt: int
     device: str
@@ -207,12 +230,13 @@ class StarReported(ConstellationEvent, frozen=True, kw_only=True):
 
 
 class ReportRefused(ConstellationEvent, frozen=True, kw_only=True):
-    """A device spoke of an attempt that is over or not its own; nothing followed from it."""
+    """A device spoke of an attempt that is over or not its own; nothing followed from it. `said` is what it was."""
 
     star: str
     attempt: int
     device: str
     reason: str
+    said: str = ""
 
 
 # What the core decided, or the clock made true.
@@ -228,8 +252,28 @@ class StarLeased(ConstellationEvent, frozen=True, kw_only=True):
     purpose: Purpose = Purpose.RUN
     waited_s: float = 0.0  # since the star was ready
     candidates: tuple[Candidate, ...] = ()
-    refused: dict[str, str] = {}
+    refused: dict[str, str] = {}  # noqa: RUF012  # a Struct copies it
     rule: str = ""  # the standing rule that approved it
+    beside: int = 0  # the attempt that it is a second one to
+    why: str = ""  # it is made beside that one
+
+
+class AttemptRevoked(ConstellationEvent, frozen=True, kw_only=True):
+    """The attempt is to be stopped, for another attempt at its star goes on."""
+
+    star: str
+    attempt: int
+    device: str
+    reason: str
+
+
+class StopUnconfirmed(ConstellationEvent, frozen=True, kw_only=True):
+    """A device that is there was told to stop the attempt, and has not said in time that it did: it may still act."""
+
+    star: str
+    attempt: int
+    device: str
+    reason: str
 
 
 class LeaseEnded(ConstellationEvent, frozen=True, kw_only=True):
@@ -274,76 +318,9 @@ class FailedStar(Struct, frozen=True, omit_defaults=True):
 class ConstellationEnded(ConstellationEvent, frozen=True, kw_only=True):
     state: ConstellationState
     failures: tuple[FailedStar, ...] = ()
-    counts: dict[str, int] = {}
+    counts: dict[str, int] = {}  # noqa: RUF012  # a Struct copies it
     answer: tuple[Raw, ...] = ()  # none or one: the planner's answer to the goal
     reason: str = ""  # of the planner: why it is done, or gave up
-
-
-# The fleet.
-
-
-class NodeStarted(Event, frozen=True, kw_only=True):
-    """No device has a session with this node yet."""
-
-
-class JoinTokenMinted(Event, frozen=True, kw_only=True):
-    digest: str
-    expires_at: float
-    by: str = ""
-
-
-class DeviceJoined(Event, frozen=True, kw_only=True):
-    device: str
-    public_key: str
-    token_digest: str
-
-
-class DeviceConnected(Event, frozen=True, kw_only=True):
-    """A device proved its key. Unless it resumed its session, `held` is all that it still answers for."""
-
-    device: str
-    boot: str
-    profile: Profile
-    resumed: bool = False
-    held: tuple[Held, ...] = ()
-
-
-class DeviceProfiled(Event, frozen=True, kw_only=True):
-    device: str
-    profile: Profile
-
-
-class DeviceDisconnected(Event, frozen=True, kw_only=True):
-    device: str
-    reason: str
-
-
-class DeviceDraining(Event, frozen=True, kw_only=True):
-    device: str
-    reason: str
-    by: str = ""
-
-
-class DeviceRevoked(Event, frozen=True, kw_only=True):
-    device: str
-    reason: str
-    by: str = ""
-
-
-class RuleMade(Event, frozen=True, kw_only=True):
-    """A person approves calls like these in advance, until then."""
-
-    rule: str
-    tool: str
-    pattern: Raw  # JSON: what the arguments must look like; in a text, * stands for any characters
-    device: str = ""  # empty: any
-    expires_at: float
-    by: str
-
-
-class RuleEnded(Event, frozen=True, kw_only=True):
-    rule: str
-    by: str = ""
 
 
 AnyEvent = (
@@ -363,11 +340,15 @@ AnyEvent = (
     | ApprovalRequested
     | ApprovalGiven
     | ApprovalDenied
+    | ApprovalLapsed
     | StarAccepted
+    | StopBegun
     | StarProgressed
     | StarReported
     | ReportRefused
     | StarLeased
+    | AttemptRevoked
+    | StopUnconfirmed
     | LeaseEnded
     | StarFailed
     | LineJudged
@@ -379,6 +360,10 @@ AnyEvent = (
     | DeviceConnected
     | DeviceProfiled
     | DeviceDisconnected
+    | DeviceSuspected
+    | DeviceTrusted
+    | DeviceAsleep
+    | DeviceLost
     | DeviceDraining
     | DeviceRevoked
     | RuleMade

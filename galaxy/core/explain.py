@@ -7,7 +7,7 @@ from msgspec import Struct
 from protocol.vocabulary import Effect, Failure, ToolSpec
 
 from . import consulting
-from .attempt import Attempt, Candidate, LeaseEnd, Purpose
+from .attempt import Attempt, AttemptId, Candidate, LeaseEnd, Purpose
 from .constellation import Constellation
 from .course import Course
 from .fleet import Device, Presence
@@ -33,19 +33,23 @@ def wait(
     if course.state in TERMINAL:
         return None
     if course.state in HELD_BY_DEVICE:
-        return Wait(f"stopping: {course.stopping}") if course.stopping else None
+        return Wait(_stopping(course)) if course.stopping else None
     if course.state is WAITING:
         return Wait(_undecided(constellation, course))
     if course.failure_held and course.failure:
         return Wait(_failure_held(constellation, course, course.failure))
     if course.needs_approval:
-        return Wait("it waits for a person to approve it")
+        return Wait(f"it waits for a person to approve it{_gone(course, found)}")
     if course.holds:
         return Wait(f"it is held until the planner has answered about {_asked(constellation)}")
     if constellation.paused:
         return Wait(f"the constellation is paused: {constellation.paused}")
     if found is None:
         return Wait("what a verification found is being judged")
+    if course.approval:
+        return Wait(
+            f"it was approved{_gone(course, found) or ': its device is full'}", tuple(candidates), found.refused
+        )
     if not found.able:
         return Wait(_nobody(found), refused=found.refused)
     reason = "every able device is full" if queued else "it backs off before another attempt"
@@ -54,23 +58,41 @@ def wait(
 
 def silence(course: Course, attempt: Attempt, device: Device | None) -> tuple[LeaseEnd, Failure]:
     """Return what it means that a deadline passed while a device held an attempt."""
-    if course.stopping:
+    policy = course.star.disconnect
+    if device is None or device.presence is not Presence.CONNECTED:
+        if attempt.stopping and policy.stops_after_s:
+            text = f"{attempt.device} is gone, and its own rule has stopped it after {policy.stops_after_s:g} s"
+        else:
+            text = f"{attempt.device} has been gone for {policy.lost_after_s:g} s"
+        return LeaseEnd.LOST, Failure("device_lost", text, retryable=True)
+    if attempt.stopping:
         text = f"{attempt.device} was told to stop and has not said that it did"
         return LeaseEnd.UNCONFIRMED, Failure("stop_unconfirmed", text)
-    if device is None or device.presence is not Presence.CONNECTED:
-        text = f"{attempt.device} has been gone for {course.star.disconnect.lost_after_s:g} s"
-        return LeaseEnd.LOST, Failure("device_lost", text, retryable=True)
     text = f"{attempt.device} has not reported within {course.star.timeouts.run_s:g} s and the grace"
     return LeaseEnd.OVERRAN, Failure("overran", text, retryable=True)
 
 
-def absence(course: Course) -> tuple[LeaseEnd, Failure]:
+def absence(attempt: Attempt, *, same_journal: bool) -> tuple[LeaseEnd, Failure]:
     """Return what it means that a device came back and does not answer for the attempt that it was given."""
-    if course.attempts[-1].accepted_at is None:
+    if not same_journal:
+        text = "the device came back without its journal: nobody knows whether it had begun"
+        return LeaseEnd.LOST, Failure("device_lost", text, retryable=True)
+    if attempt.accepted_at is None:
         text = "the device came back and has not begun it"
         return LeaseEnd.NOT_STARTED, Failure("not_started", text, retryable=True)
     text = "the device came back without it, though it had begun"
     return LeaseEnd.LOST, Failure("device_lost", text, retryable=True)
+
+
+def superseded(name: AttemptId, course: Course | None) -> str:
+    """Return why an attempt that a device still holds is none of its star's any more."""
+    if course is None:
+        return "its constellation has ended"
+    if course.state in TERMINAL:
+        return f"its star has {course.state}"
+    if name.number < len(course.attempts):
+        return f"attempt {len(course.attempts)} has taken its place"
+    return "it is over"
 
 
 def unplaced(course: Course, wait: Wait | None) -> Failure:
@@ -105,6 +127,18 @@ def _own_effects(star: Star, tools: Mapping[str, ToolSpec]) -> list[Effect]:
     return [tools[tool].effect if tool in tools else Effect.ONCE for tool in called] or [Effect.PURE]
 
 
+def _stopping(course: Course) -> str:
+    told = []
+    for attempt in course.open:
+        if attempt.unconfirmed:
+            told.append(f"{attempt.device} has not confirmed it and may still act")
+        elif attempt.stopping_at is None:
+            told.append(f"{attempt.device} has not answered yet")
+        else:
+            told.append(f"{attempt.device} is stopping it")
+    return f"stopping: {course.stopping}; {', '.join(told)}"
+
+
 def _failure_held(constellation: Constellation, course: Course, failure: Failure) -> str:
     if consulting.is_open_about(constellation, course.star.id):
         return f"it failed and waits for the planner: {failure.message}"
@@ -122,6 +156,14 @@ def _undecided(constellation: Constellation, course: Course) -> str:
     open_ones = [source for source in sources if constellation.courses[source].state not in TERMINAL]
     more = f" and {len(open_ones) - 5} more" if len(open_ones) > 5 else ""
     return f"it waits for {', '.join(open_ones[:5])}{more}"
+
+
+def _gone(course: Course, found: Feasible | None) -> str:
+    """Return why the device that a person was asked about cannot take the call now, if it cannot."""
+    if course.approval is None or found is None or found.able:
+        return ""
+    device = course.approval.device
+    return f", and waits for {device}: {found.refused.get(device, 'it is not there')}"
 
 
 def _nobody(found: Feasible) -> str:

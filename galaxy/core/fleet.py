@@ -11,15 +11,21 @@ from protocol.vocabulary import Profile, ToolSpec
 
 from .errors import Conflict, UnknownId
 from .events import (
+    DeviceAsleep,
     DeviceConnected,
     DeviceDisconnected,
     DeviceDraining,
     DeviceJoined,
+    DeviceLost,
     DeviceProfiled,
     DeviceRevoked,
+    DeviceSuspected,
+    DeviceTrusted,
     Event,
     JoinTokenMinted,
     NodeStarted,
+    OfConnected,
+    OfDevice,
     RuleEnded,
     RuleMade,
 )
@@ -27,6 +33,9 @@ from .rules import Rule
 
 JOIN_TOKENS_MAX = 1_000
 RULES_MAX = 1_000
+RESTART_GRACE_S = 120.0  # after a start of the node, for every device: all of them dial at once
+LOST_AFTER_S = 900.0
+SLEEP_MAX_S = 7 * 24 * 3600.0
 
 
 class Presence(StrEnum):
@@ -35,6 +44,8 @@ class Presence(StrEnum):
     JOINED = "joined"  # has a key, has never connected
     CONNECTED = "connected"
     UNREACHABLE = "unreachable"  # may come back
+    ASLEEP = "asleep"  # has said when it comes back
+    LOST = "lost"  # gone for so long that nobody counts on it
     REVOKED = "revoked"  # may not
 
 
@@ -50,6 +61,11 @@ class Device(Struct, omit_defaults=True):
     profile: Profile | None = None
     draining: str = ""  # why it gets no new work
     reason: str = ""  # of the presence
+    suspected: str = ""  # why it gets no new work, though it is connected
+    wakes_at: float | None = None  # when it said that it would be back
+    grace_s: float = 0.0  # by which its absence counts later than it began
+    journal: str = ""  # names its record of begun calls
+    forgot: bool = False  # it came back with another one
 
     @property
     def slots(self) -> int:
@@ -77,6 +93,13 @@ class Fleet(Struct):
         except KeyError:
             raise UnknownId("device", device_id) from None
 
+    def lost_at(self, device_id: str) -> float | None:
+        """Return when nobody counts on a device that is gone any more."""
+        device = self.devices[device_id]
+        if device.presence not in (Presence.UNREACHABLE, Presence.ASLEEP):
+            return None
+        return device.since + device.grace_s + LOST_AFTER_S
+
     def check(self, event: Event) -> None:
         """Raise Refused, or promise that `apply` will do."""
         match event:
@@ -84,19 +107,13 @@ class Fleet(Struct):
                 if not any(token.expires_at <= event.at for token in self.tokens.values()):
                     raise Conflict(f"{JOIN_TOKENS_MAX} join tokens are unused; let some expire first")
             case DeviceJoined():
-                token = self.tokens.get(event.token_digest)
-                if token is None or token.expires_at <= event.at:
-                    raise Conflict("the join token is unknown, used or expired; make a new one")
-                device = self.devices.get(event.device)
-                if device and device.presence is not Presence.REVOKED:
-                    raise Conflict(f"a device named {event.device!r} exists; revoke it or choose another name")
-            case DeviceConnected(device=device_id) | DeviceProfiled(device=device_id):
-                self._require_not_revoked(device_id)
-            case DeviceDisconnected(device=device_id):
+                self._check_joining(event)
+            case OfConnected(device=device_id):
                 if self.device(device_id).presence is not Presence.CONNECTED:
                     raise Conflict(f"device {device_id} is not connected")
-            case DeviceDraining(device=device_id) | DeviceRevoked(device=device_id):
-                self._require_not_revoked(device_id)
+            case OfDevice(device=device_id):
+                if self.device(device_id).presence is Presence.REVOKED:
+                    raise Conflict(f"device {device_id} is revoked")
             case RuleMade():
                 if event.rule in self.rules:
                     raise Conflict(f"rule {event.rule} exists already")
@@ -110,29 +127,15 @@ class Fleet(Struct):
         match event:
             case NodeStarted():
                 for device in self.devices.values():
-                    if device.presence is Presence.CONNECTED:
-                        self._move(device, Presence.UNREACHABLE, event.at, "the node was restarted")
+                    _node_started(device, event.at)
             case JoinTokenMinted():
                 self.tokens = {d: t for d, t in self.tokens.items() if t.expires_at > event.at}
                 self.tokens[event.digest] = JoinToken(event.digest, event.expires_at)
             case DeviceJoined():
                 del self.tokens[event.token_digest]
                 self.devices[event.device] = Device(event.device, event.public_key, event.at, since=event.at)
-            case DeviceConnected():
-                device = self.devices[event.device]
-                if event.boot != device.boot:
-                    device.draining = ""  # a person drained the agent that was; a new start is a new beginning
-                device.boot, device.profile = event.boot, event.profile
-                self._move(device, Presence.CONNECTED, event.at, "")
-            case DeviceProfiled():
-                self.devices[event.device].profile = event.profile
-            case DeviceDisconnected():
-                self._move(self.devices[event.device], Presence.UNREACHABLE, event.at, event.reason)
-            case DeviceDraining():
-                self.devices[event.device].draining = event.reason or "draining"
-            case DeviceRevoked():
-                self._move(self.devices[event.device], Presence.REVOKED, event.at, event.reason)
-
+            case OfDevice():
+                _happened(self.devices[event.device], event)
             case RuleMade():
                 self.rules = {rule_id: rule for rule_id, rule in self.rules.items() if rule.expires_at > event.at}
                 self.rules[event.rule] = Rule(
@@ -146,9 +149,59 @@ class Fleet(Struct):
         profile = self.devices[device_id].profile
         return {tool.name: tool for tool in profile.tools} if profile else {}
 
-    def _require_not_revoked(self, device_id: str) -> None:
-        if self.device(device_id).presence is Presence.REVOKED:
-            raise Conflict(f"device {device_id} is revoked")
+    def _check_joining(self, event: DeviceJoined) -> None:
+        token = self.tokens.get(event.token_digest)
+        if token is None or token.expires_at <= event.at:
+            raise Conflict("the join token is unknown, used or expired; make a new one")
+        device = self.devices.get(event.device)
+        if device and device.presence is not Presence.REVOKED:
+            raise Conflict(f"a device named {event.device!r} exists; revoke it or choose another name")
 
-    def _move(self, device: Device, presence: Presence, at: float, reason: str) -> None:
-        device.presence, device.since, device.reason = presence, at, reason
+
+def _happened(device: Device, event: OfDevice) -> None:
+    match event:
+        case DeviceConnected():
+            if event.boot != device.boot:
+                device.draining = ""  # a person drained the agent that was; a new start is a new beginning
+            device.forgot = bool(device.journal and event.journal and event.journal != device.journal)
+            device.boot, device.profile, device.journal = event.boot, event.profile, event.journal or device.journal
+            device.suspected, device.wakes_at, device.grace_s = "", None, 0.0
+            _move(device, Presence.CONNECTED, event.at, "")
+        case DeviceProfiled():
+            device.profile = event.profile
+        case DeviceDisconnected():
+            _gone(device, event.at, event.reason)
+        case DeviceSuspected():
+            device.suspected = event.reason
+        case DeviceTrusted():
+            device.suspected = ""
+        case DeviceAsleep():
+            device.wakes_at = min(event.until, event.at + SLEEP_MAX_S)
+        case DeviceLost():
+            _move(device, Presence.LOST, event.at, event.reason)
+        case DeviceDraining():
+            device.draining = event.reason or "draining"
+        case DeviceRevoked():
+            _move(device, Presence.REVOKED, event.at, event.reason)
+
+
+def _node_started(device: Device, at: float) -> None:
+    if device.presence is Presence.CONNECTED:
+        _gone(device, at, "the node was restarted")
+    if device.presence in (Presence.UNREACHABLE, Presence.ASLEEP):
+        # Nobody could come back while the node was down.
+        device.grace_s = max(device.grace_s, at + RESTART_GRACE_S - device.since)
+
+
+def _gone(device: Device, at: float, reason: str) -> None:
+    wakes_at, device.suspected = device.wakes_at, ""
+    if wakes_at is not None and wakes_at > at:
+        device.grace_s = wakes_at - at
+        _move(device, Presence.ASLEEP, at, reason)
+    else:
+        device.grace_s = 0.0
+        _move(device, Presence.UNREACHABLE, at, reason)
+
+
+def _move(device: Device, presence: Presence, at: float, reason: str) -> None:
+    device.presence, device.since, device.reason = presence, at, reason

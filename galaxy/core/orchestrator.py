@@ -8,23 +8,24 @@
 The shell's whole duty: check, record, apply, then record and apply what is due, and carry out the orders.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from protocol.vocabulary import Failure, Holding
+from protocol.vocabulary import Failure
 
-from . import asking, checks, explain, judging
+from . import approving, asking, checks, explain, judging
 from .attempt import AttemptId, LeaseEnd
 from .constellation import Constellation
 from .course import Course
 from .errors import UnknownId
 from .events import (
+    ApprovalLapsed,
     ConstellationEnded,
     ConstellationEvent,
     ConstellationSubmitted,
     DeviceConnected,
     DeviceDisconnected,
     DeviceDraining,
+    DeviceLost,
     DeviceRevoked,
     Event,
     LeaseEnded,
@@ -34,13 +35,11 @@ from .events import (
     StarReported,
 )
 from .fleet import Fleet, Presence
+from .leases import Leases
 from .orders import Disconnect, Order, Revoke, TellDrain, dispatched
 from .placement.placer import Key, Placer
 from .states import HELD_BY_DEVICE, TERMINAL, WAITING
 from .timers import Timers
-
-RUN_GRACE_S = 30.0  # a device enforces run_s itself; so much later its silence counts as an answer
-STOP_GRACE_S = 30.0  # for a device to confirm that it has stopped an attempt
 
 
 class Orchestrator:
@@ -50,9 +49,11 @@ class Orchestrator:
         self.constellations: dict[str, Constellation] = {}
         self.fleet = Fleet()
         self.placer = Placer(self.constellations, self.fleet)
-        self._timers: Timers[Key] = Timers()
+        self.leases = Leases(self.constellations, self.fleet, self.placer)
+        self._timers: Timers[Key] = Timers()  # of stars that no device holds
+        self._pins = approving.Pins()
+        self._absences: Timers[str] = Timers()  # when a device that is gone counts as lost
         self._questions: Timers[str] = Timers()  # when a constellation's planner is asked, or has been silent too long
-        self._lapsed: deque[tuple[Key, LeaseEnd, Failure]] = deque()  # leases that are to be ended
         self._judged: dict[str, None] = {}  # constellations with conditions to judge
         self._proofs: dict[Key, None] = {}  # stars with a verification to judge
         self._ending: dict[str, None] = {}
@@ -73,6 +74,8 @@ class Orchestrator:
         orders = handler(self, event) if handler else []
         if device_id := getattr(event, "device", ""):
             self.placer.count_slots(device_id)
+            self._watch_absence(device_id)
+            self._look_at_pinned(self._pins.of(device_id), event.at)
         return orders
 
     def due(self, now: float) -> Iterator[Event]:
@@ -80,8 +83,9 @@ class Orchestrator:
         steps = -1
         while steps != self._steps:
             steps = self._steps
-            yield from self._ended_leases(now)
+            yield from self.leases.due(now)
             yield from self._passed_deadlines(now)
+            yield from self._losses(now)
             yield from self._judgements(now)
             yield from asking.due(self.constellations, self._questions, now)
             yield from self.placer.rulings(now)
@@ -94,8 +98,8 @@ class Orchestrator:
 
     def next_deadline(self) -> float | None:
         """Return when `due` will have something to say though nothing happened."""
-        deadlines = [at for at in (self._timers.next(), self._questions.next()) if at is not None]
-        return min(deadlines, default=None)
+        deadlines = (self._timers.next(), self.leases.next(), self._questions.next(), self._absences.next())
+        return min((at for at in deadlines if at is not None), default=None)
 
     def constellation(self, constellation_id: str) -> Constellation:
         """Return the open constellation; raise UnknownId."""
@@ -106,16 +110,17 @@ class Orchestrator:
 
     def restore(self, fleet: Fleet, constellations: Iterable[Constellation], at: float) -> None:
         """Take over what replay gave back, and build the indexes anew."""
-        self.fleet = self.placer.fleet = fleet
+        self.fleet = self.placer.fleet = self.leases.fleet = fleet
         for constellation in sorted(constellations, key=lambda c: c.submitted_at):
             self.constellations[constellation.id] = constellation
             for star_id, course in constellation.courses.items():
-                if attempt := course.attempt:
-                    self.placer.take(attempt.device, (constellation.id, star_id))
+                for attempt in course.open:
+                    self.placer.take(attempt.device, AttemptId(constellation.id, star_id, attempt.number))
                 self._look(constellation, star_id, at)
             self._note(constellation)
         for device in fleet.devices:
             self.placer.count_slots(device)
+            self._watch_absence(device)
 
     def load(self) -> dict[str, tuple[int, int]]:
         """Return slots held and slots of each connected device."""
@@ -131,22 +136,24 @@ class Orchestrator:
     def _apply_to_constellation(self, event: ConstellationEvent) -> list[Order]:
         match event:
             case StarReported() | LeaseEnded():
-                self.placer.release(event.device, (event.constellation, event.star))
+                attempt = AttemptId(event.constellation, event.star, event.attempt)
+                self.placer.release(event.device, attempt)
+                self.leases.over(attempt)
             case StarLeased():
-                self.placer.take(event.device, (event.constellation, event.star))
+                self.placer.take(event.device, AttemptId(event.constellation, event.star, event.attempt))
+                self.leases.rivals.count(hedge=bool(event.beside))
             case ConstellationSubmitted():
                 self.constellations[event.constellation] = Constellation(event.constellation)
         constellation = self.constellations[event.constellation]
         consult = constellation.dialogue.consult
         stirred = constellation.apply(event)
-        orders: list[Order] = [order for one in stirred if (order := self._look(constellation, one, event.at))]
+        orders: list[Order] = [order for one in stirred for order in self._look(constellation, one, event.at)]
         match event:
             case StarLeased(star=star_id):
-                orders = [dispatched(constellation.courses[star_id].star, event, self.placer.bound_for(event))]
+                orders.append(dispatched(constellation.courses[star_id].star, event, self.placer.bound_for(event)))
             case StarReported():
                 self.placer.learn(constellation.courses[event.star].star.tool, event.ran_s)
             case LeaseEnded(cause=LeaseEnd.OVERRAN):
-                attempt = AttemptId(event.constellation, event.star, event.attempt)
                 orders.append(Revoke(event.device, attempt, event.failure.message))
             case ConstellationEnded():
                 del self.constellations[event.constellation]
@@ -164,111 +171,102 @@ class Orchestrator:
         if not constellation.end and constellation.is_over:
             self._ending[constellation.id] = None
 
-    def _look(self, constellation: Constellation, star_id: str, at: float) -> Order | None:
-        """Put a star's entries in the indexes right; return the order to stop it, if it is to be stopped."""
+    def _look(self, constellation: Constellation, star_id: str, at: float) -> Sequence[Order]:
+        """Put a star's entries in the indexes right; return the orders to stop what is to be stopped of it."""
         key, course = (constellation.id, star_id), constellation.courses.get(star_id)
+        self._pins.clear(key)
         if course is None or course.state in TERMINAL or course.state is WAITING:
             self.placer.forget(key)
             self._timers.clear(key)
-        elif course.state in HELD_BY_DEVICE:
+            return self.leases.watch(constellation, course, at) if course and constellation.loose else ()
+        if course.state in HELD_BY_DEVICE:
             self.placer.forget(key)
-            return self._watch(key, course, at)
-        elif course.proof is not None:
+            self._timers.clear(key)
+            return self.leases.watch(constellation, course, at)
+        if course.proof is not None:
             self._timers.clear(key)
             self._proofs[key] = None
-        elif course.needs_approval and course.approval:
-            self.placer.await_approval(key)
-            self._timers.set(key, course.approval.expires_at)
-        elif not course.placeable(bool(constellation.paused)):
-            self.placer.forget(key)
-            self._timers.clear(key)
-        elif course.not_before > at:
-            self.placer.forget(key)
-            self._timers.set(key, course.not_before)
         else:
-            self.placer.put(key, constellation, course)
-            if queue_s := course.star.timeouts.queue_s:
-                self._timers.set(key, max(course.ready_at, course.not_before) + queue_s)
+            deadline, lapse = self._queue(key, constellation, course, at), self._lapse(course)
+            deadlines = [when for when in (deadline, lapse and lapse[0]) if when is not None]
+            if course.approval:
+                self._pins.set(key, course.approval.device)
+            if deadlines:
+                self._timers.set(key, min(deadlines))
             else:
                 self._timers.clear(key)
-        return None
+        return ()
 
-    def _watch(self, key: Key, course: Course, at: float) -> Order | None:
-        """Set the time at which the device's silence about its attempt becomes an answer."""
-        attempt = course.attempt
-        assert attempt
-        if course.stopping:
-            self._timers.set(key, at + STOP_GRACE_S)
-            return Revoke(attempt.device, AttemptId(*key, attempt.number), course.stopping)
-        device = self.fleet.devices.get(attempt.device)
-        if device is None or device.presence is not Presence.CONNECTED:
-            self._timers.set(key, at + course.star.disconnect.lost_after_s)
-        elif run_s := course.star.timeouts.run_s:
-            # A device that is back after the end of the run has its report in its outbox: let it come.
-            self._timers.set(key, max(attempt.leased_at + run_s, at) + RUN_GRACE_S)
-        else:
-            self._timers.clear(key)
-        return None
+    def _queue(self, key: Key, constellation: Constellation, course: Course, at: float) -> float | None:
+        """Let a ready star be placed if it may be; return when it has waited for long enough."""
+        if course.needs_approval and course.approval:
+            self.placer.await_approval(key)
+            return course.approval.expires_at
+        if not course.placeable(bool(constellation.paused)):
+            self.placer.forget(key)
+            return None
+        if course.not_before > at:
+            self.placer.forget(key)
+            return course.not_before
+        self.placer.put(key, constellation, course)
+        queue_s = course.star.timeouts.queue_s
+        return max(course.ready_at, course.not_before) + queue_s if queue_s else None
+
+    def _lapse(self, course: Course) -> tuple[float, str] | None:
+        if course.approval is None:
+            return None
+        return approving.lapse(course, self.fleet.devices.get(course.approval.device))
+
+    def _look_at_pinned(self, keys: Iterable[Key], at: float) -> None:
+        for key in keys:
+            self._look(self.constellations[key[0]], key[1], at)
 
     # devices
 
     def _node_started(self, event: NodeStarted) -> list[Order]:
         self.placer.all_gone()
+        for device in self.fleet.devices:
+            self._watch_absence(device)
         for device in list(self.placer.held):
-            self._watch_all(device, event.at)
+            self.leases.watch_all(device, event.at)
+        self._look_at_pinned(self._pins, event.at)
         return [order for c in self.constellations.values() for order in asking.anew(c)]
 
     def _device_connected(self, event: DeviceConnected) -> list[Order]:
-        orders = self._watch_all(event.device, event.at)
-        mine = {str(self._attempt_id(key)): key for key in self.placer.held.get(event.device, ())}
-        if not event.resumed:
-            answered_for = {held.attempt for held in event.held}
-            self._lapsed.extend(
-                (key, *explain.absence(self.constellations[key[0]].courses[key[1]]))
-                for attempt, key in mine.items()
-                if attempt not in answered_for
-            )
-        for held in event.held:
-            if held.holding is Holding.RUNNING and held.attempt not in mine:
-                orders.append(Revoke(event.device, AttemptId.parse(held.attempt), "it is no longer this device's"))
-        return orders
+        forgot = self.fleet.devices[event.device].forgot
+        return self.leases.connected(event, same_journal=not forgot)
 
     def _device_disconnected(self, event: DeviceDisconnected) -> list[Order]:
-        self._watch_all(event.device, event.at)
+        self.leases.watch_all(event.device, event.at)
         return []
 
     def _device_draining(self, event: DeviceDraining) -> list[Order]:
         return [TellDrain(event.device, event.reason)]
 
     def _device_revoked(self, event: DeviceRevoked) -> list[Order]:
-        failure = Failure("device_revoked", f"{event.device} was revoked: {event.reason}", retryable=True)
-        self._lapsed.extend((key, LeaseEnd.REVOKED, failure) for key in self.placer.held.get(event.device, ()))
+        self.leases.device_revoked(event.device, event.reason)
         return [Disconnect(event.device, event.reason)]
 
-    def _watch_all(self, device: str, at: float) -> list[Order]:
-        watched = ((key, self.constellations[key[0]].courses[key[1]]) for key in self.placer.held.get(device, ()))
-        return [order for key, course in watched if (order := self._watch(key, course, at))]
-
-    def _attempt_id(self, key: Key) -> AttemptId:
-        return AttemptId(*key, self.constellations[key[0]].courses[key[1]].attempts[-1].number)
+    def _watch_absence(self, device: str) -> None:
+        at = self.fleet.lost_at(device) if device in self.fleet.devices else None
+        if at is None:
+            self._absences.clear(device)
+        else:
+            self._absences.set(device, at)
 
     # what is due
 
-    def _ended_leases(self, now: float) -> Iterator[Event]:
-        while self._lapsed:
-            key, cause, failure = self._lapsed.popleft()
-            constellation = self.constellations.get(key[0])
-            attempt = constellation.courses[key[1]].attempt if constellation else None
-            if attempt and key in self.placer.held.get(attempt.device, ()):
-                yield _lease_ended(now, AttemptId(*key, attempt.number), attempt.device, cause, failure)
+    def _losses(self, now: float) -> Iterator[Event]:
+        while (device := self._absences.pop_due(now)) is not None:
+            gone_s = now - self.fleet.devices[device].since
+            yield DeviceLost(at=now, device=device, reason=f"it has been gone for {gone_s:.0f} s")
 
     def _passed_deadlines(self, now: float) -> Iterator[Event]:
         while (key := self._timers.pop_due(now)) is not None:
             constellation = self.constellations[key[0]]
             course = constellation.courses[key[1]]
-            if attempt := course.attempt:
-                cause, failure = explain.silence(course, attempt, self.fleet.devices.get(attempt.device))
-                yield _lease_ended(now, AttemptId(*key, attempt.number), attempt.device, cause, failure)
+            if (lapse := self._lapse(course)) and lapse[0] <= now:
+                yield _approval_lapsed(now, key, course, lapse[1])
             elif course.needs_approval:
                 failure = Failure("approval_expired", "nobody has approved it in time")
                 yield StarFailed(at=now, constellation=key[0], star=key[1], failure=failure)
@@ -289,9 +287,11 @@ class Orchestrator:
             yield from judging.proof(self.constellations[constellation_id], star_id, now)
 
 
-def _lease_ended(at: float, attempt: AttemptId, device: str, cause: LeaseEnd, failure: Failure) -> LeaseEnded:
-    c, s, n = attempt
-    return LeaseEnded(at=at, constellation=c, star=s, attempt=n, device=device, cause=cause, failure=failure)
+def _approval_lapsed(at: float, key: Key, course: Course, reason: str) -> ApprovalLapsed:
+    approval = course.approval
+    assert approval
+    c, s, n, device = *key, approval.attempt, approval.device
+    return ApprovalLapsed(at=at, constellation=c, star=s, attempt=n, device=device, reason=reason)
 
 
 FLEET_HANDLERS: dict[type[Event], Callable[[Orchestrator, object], list[Order]]] = {

@@ -3,7 +3,7 @@
 import msgspec
 from msgspec import Raw, Struct
 
-from protocol.vocabulary import Effect
+from protocol.vocabulary import Effect, Verdict
 
 from .attempt import AttemptId, Purpose
 from .events import StarLeased
@@ -43,6 +43,15 @@ class Revoke(Struct, frozen=True, gc=False):
     reason: str
 
 
+class Reconcile(Struct, frozen=True, gc=False):
+    """Tell the device what becomes of an attempt that it holds."""
+
+    device: str
+    attempt: AttemptId
+    verdict: Verdict
+    reason: str
+
+
 class Disconnect(Struct, frozen=True):
     """End the device's session; it may not come back."""
 
@@ -71,7 +80,7 @@ class StopAsking(Struct, frozen=True):
     consult: int
 
 
-DeviceOrder = Dispatch | Revoke | Disconnect | TellDrain
+DeviceOrder = Dispatch | Revoke | Reconcile | Disconnect | TellDrain
 PlannerOrder = AskPlanner | StopAsking
 Order = DeviceOrder | PlannerOrder
 
@@ -97,5 +106,5 @@ def dispatched(star: Star, event: StarLeased, bound: Raw | None) -> Dispatch:
         effect=event.effect,
         run_s=star.timeouts.run_s,
         idle_s=star.timeouts.idle_s,
-        stop_after_s=star.disconnect.stop_after_s,
+        stop_after_s=star.disconnect.stops_after_s,
     )

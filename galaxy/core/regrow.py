@@ -4,7 +4,7 @@ import msgspec
 
 from .constellation import Constellation
 from .edit import AddLine, AddStar, AnyOperation
-from .star import Line
+from .star import Line, Star
 from .states import SKIPPED
 
 STEM_CHARS_MAX = 72  # a name has 80
@@ -31,8 +31,19 @@ def regrown(constellation: Constellation, star_id: str) -> tuple[AnyOperation, .
     return tuple(operations)
 
 
+def stem_of(star_id: str) -> str:
+    """Return what the name of a star has in common with those of its copies."""
+    return star_id.partition("~")[0][:STEM_CHARS_MAX]
+
+
+def as_written(constellation: Constellation, star: Star) -> Star:
+    """Return the star with every name cut down to its stem: a star and its copies are then the same."""
+    names = {binding.source: stem_of(binding.source) for binding in star.bindings}
+    return msgspec.structs.replace(constellation.rebound(star, names), id=stem_of(star.id))
+
+
 def _free_name(constellation: Constellation, star_id: str, taken: set[str]) -> str:
-    stem, number = star_id.partition("~")[0][:STEM_CHARS_MAX], 2
+    stem, number = stem_of(star_id), 2
     while (name := f"{stem}~{number}") in constellation.courses or name in taken:
         number += 1
     return name

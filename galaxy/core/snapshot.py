@@ -79,6 +79,12 @@ def restored(snapshot: Snapshot) -> Constellation:
     constellation.dialogue = snapshot.dialogue
     courses = constellation.courses = {course.star.id: course for course in snapshot.courses}
     constellation.unfinished = sum(course.state not in TERMINAL for course in snapshot.courses)
+    constellation.loose = {
+        (course.star.id, attempt.number): None
+        for course in snapshot.courses
+        if course.state in TERMINAL
+        for attempt in course.open
+    }
     constellation.verdicts = {(source, target): verdict for source, target, verdict in snapshot.verdicts}
     for line in snapshot.lines:
         constellation.into.setdefault(line.target, {})[line.source] = line

@@ -36,17 +36,36 @@ class Timeouts(Struct, frozen=True, gc=False, omit_defaults=True):
     idle_s: float = 0.0
 
 
+class Reconcile(StrEnum):
+    """Which of two attempts goes on when the device of the first is back and a substitute runs."""
+
+    KEEP_ORIGINAL = "keep_original"
+    KEEP_REPLACEMENT = "keep_replacement"
+    FIRST_RESULT = "first_result"  # both, until one has succeeded
+
+
 class Disconnect(Struct, frozen=True, gc=False, omit_defaults=True):
-    """What a dropped connection means: the device stops the attempt by itself, and later Galaxy gives it up."""
+    """What a dropped connection means: the device stops the attempt by itself, and later Galaxy gives it up.
+
+    `replace` starts a substitute elsewhere meanwhile, where the call may be repeated; None: if it is pure.
+    """
 
     lost_after_s: float = 60.0
-    stop_after_s: float = 60.0  # never more than lost_after_s, or two devices could act at once
+    stop_after_s: float = 60.0  # 0: never; more than lost_after_s counts as that, or two devices could act at once
+    replace: bool | None = None
+    reconcile: Reconcile = Reconcile.FIRST_RESULT
+
+    @property
+    def stops_after_s(self) -> float:
+        """What the device is told."""
+        return min(self.stop_after_s, self.lost_after_s)
 
 
 class Verify(Struct, frozen=True, gc=False, omit_defaults=True):
-    """A pure tool call that tells whether the effect of a cut-off attempt happened.
+    """A call that tells whether the effect of a cut-off attempt happened.
 
-    `happened` is a CEL expression over the call's `result`.
+    It is made only where the tool says of itself that it is pure, for nobody is asked before it. `happened` is a CEL
+    expression over the call's `result`.
     """
 
     tool: str
@@ -114,6 +133,7 @@ class Star(Struct, frozen=True, gc=False, omit_defaults=True):
     instruction: Instruction | None = None  # `tool` is then INSTRUCT
     fallback: Fallback | None = None
     needs_approval: bool = False  # a person is asked before each attempt
+    hedge: bool = False  # a pure call that is slow gets a second attempt elsewhere
 
 
 class When(StrEnum):

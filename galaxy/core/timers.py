@@ -17,6 +17,9 @@ class Timers(Generic[K]):
         self._heap: list[tuple[float, int, K]] = []
         self._entries = 0  # breaks ties, so that keys are never compared
 
+    def __len__(self) -> int:
+        return len(self._at)
+
     def set(self, key: K, at: float) -> None:
         """Set or move the key's deadline."""
         if self._at.get(key) == at:

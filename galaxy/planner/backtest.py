@@ -29,15 +29,14 @@ from ..core.events import (
     UsageSettled,
 )
 from ..core.fleet import Device, Fleet, Presence
-from ..core.goal import REPAIR, Answer, Budget, ConsultEnd, ConsultWhen, Done, Fact, FactKind, GiveUp, Spent, Usage
+from ..core.goal import Answer, Budget, ConsultEnd, ConsultWhen, Done, Fact, FactKind, GiveUp, Spent, Usage
 from ..core.orchestrator import Orchestrator
 from ..core.star import EMPTY, OnFailure
 from ..core.states import FAILED, SUCCEEDED
 from ..views.revisions import Cost, Picture, plain_facts
 from .backtest_answers import Question, Said, is_same
-from .consult import OUTLINE
 from .contract import NoAnswer, Planner, PlannerFailed, View
-from .repair import Repair, Repaired
+from .ladder import answered
 from .view import view_of
 
 KINDS: dict[type[Answer], str] = {Edit: "edit", Done: "done", GiveUp: "give_up"}
@@ -110,7 +109,6 @@ class Backtest:
         self._name = name
         self._planner = planner
         self._when = when
-        self._rules = Repair()
         self.tally: Tally | None = None
         self._would: dict[Fact, bool] = {}  # ends of stars -> whether the policy asks about them
 
@@ -202,34 +200,21 @@ class Backtest:
     # The planner that is tried.
 
     async def _proposed(self, view: View, facts: tuple[Fact, ...]) -> Said:
-        """Return what would have been answered: as in earnest, the rules come first where the planning says so."""
+        """Return what would have been answered, in the order in which a node asks."""
         tally = self.tally = self.tally or Tally(view.grant.budget)
         said = Said(by=f"planner:{self._name}", cost=tally.begun())
+        planning = msgspec.structs.replace(self.constellation.planning, planner=self._name)
         try:
-            said.answer = await self._answer(view, facts, tally)
+            found = await answered(planning, {self._name: self._planner}, view, facts, tally)
         except NoAnswer as exc:
             said.kind, said.reason = ConsultEnd.NO_ANSWER, str(exc)
         except PlannerFailed as exc:
             said.kind, said.reason = ConsultEnd.FAILED, str(exc)
         else:
-            said.kind, said.reason = KINDS[type(said.answer)], said.answer.reason
+            assert found, "who answers by REST is no planner that can be tried"
+            said.answer, said.by = found.answer, found.by
+            said.kind, said.reason = KINDS[type(found.answer)], found.answer.reason
         return said
-
-    async def _answer(self, view: View, facts: tuple[Fact, ...], tally: Tally) -> Answer:
-        rules_come_first = self.constellation.planning.repair or self._name == REPAIR
-        repaired = self._rules.repair(view, facts) if rules_come_first else Repaired((), (), "")
-        left = tuple(fact for fact in facts if fact not in repaired.covered)
-        if not left:
-            return Edit(repaired.operations, repaired.reason)
-        if self._name == REPAIR or (self._name == OUTLINE and any(fact.kind is FactKind.FAILED for fact in left)):
-            raise NoAnswer(f"no rule knows what to do about {', '.join(f.star for f in left if f.star) or 'a goal'}")
-        if any(fact.kind is FactKind.GOAL for fact in left):
-            answer: Answer = await self._planner.plan(view, tally)
-        else:
-            answer = await self._planner.revise(view, left, tally)
-        if isinstance(answer, Edit):
-            return Edit((*repaired.operations, *answer.operations), answer.reason or repaired.reason)
-        return answer
 
     # The policy.
 

@@ -3,18 +3,15 @@
     carry_out(orders)   take questions in; never waits
     run()               put each to its planner, as many at a time as may be, until cancelled
 
-The rules of `repair` come first where the failures allow; what they do not know goes to the constellation's planner.
+Who is asked, the rules or the constellation's planner, is in `ladder`.
 """
 
 import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Callable, Mapping
 
-from ..core.constellation import Constellation
 from ..core.edit import Edit
 from ..core.errors import InvalidEdit, Refused, StaleConsult
 from ..core.events import (
@@ -28,18 +25,15 @@ from ..core.events import (
     UsageReserved,
     UsageSettled,
 )
-from ..core.goal import REPAIR, Answer, Consult, ConsultEnd, Done, Fact, FactKind, GiveUp, Usage
+from ..core.goal import ConsultEnd, Done, GiveUp, Usage
 from ..core.orders import AskPlanner, PlannerOrder
 from ..runner import Runner
 from .contract import NoAnswer, Planner, PlannerFailed, View
-from .repair import Repair
+from .ladder import Said, answered
 from .view import view_of
 
 log = logging.getLogger(__name__)
 
-EXTERNAL = "external"  # whoever answers by REST
-OUTLINE = "outline"
-LLM = "llm"
 CALLS_MAX = 32  # questions that are being answered at the same time
 THOUGHT_CHARS_MAX = 2_000
 
@@ -90,14 +84,6 @@ class Account:
             raise PlannerFailed(str(refusal)) from refusal
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """An answer, and who gave it."""
-
-    answer: Answer
-    by: str
-
-
 class Consultations:
     """All questions that are being answered."""
 
@@ -105,7 +91,6 @@ class Consultations:
         self._runner = runner
         self._planners = planners
         self._now = now
-        self._repair = Repair()
         self._orders: deque[PlannerOrder] = deque()
         self._ordered = asyncio.Event()
         self._asking: dict[Key, asyncio.Task[None]] = {}
@@ -140,7 +125,7 @@ class Consultations:
             view = view_of(self._runner.core, c, consult)
             meter = Account(self._runner, self._now, *key)
             try:
-                said = await self._answer(c, view, consult, meter)
+                said = await answered(c.planning, self._planners, view, consult.facts, meter)
             except NoAnswer as exc:
                 event: ConstellationEvent | None = self._closed(key, ConsultEnd.NO_ANSWER, str(exc))
             except PlannerFailed as exc:
@@ -153,34 +138,6 @@ class Consultations:
         if event:
             self._asking.pop(key, None)  # told in its own time: what follows from the answer does not cancel it
             await self._tell(key, event)
-
-    async def _answer(self, c: Constellation, view: View, consult: Consult, meter: Account) -> Said | None:
-        """Return the answer, or None if it comes from elsewhere; raise NoAnswer or PlannerFailed."""
-        facts, name = consult.facts, c.planning.planner
-        repaired = self._repair.repair(view, facts) if c.planning.repair and not view.refusals else None
-        covered = repaired.covered if repaired else ()
-        left = tuple(fact for fact in facts if fact not in covered)
-        mended = Edit(repaired.operations, repaired.reason) if repaired else Edit(())
-        if covered and not left:
-            return Said(mended, f"planner:{REPAIR}")
-        if name == EXTERNAL:
-            return None
-        if name == REPAIR or (name == OUTLINE and any(fact.kind is FactKind.FAILED for fact in left)):
-            stars = ", ".join(fact.star for fact in left if fact.star)
-            raise NoAnswer(f"no rule knows what to do about {stars or 'a goal'}")
-        if name not in self._planners:
-            raise PlannerFailed(f"there is no planner {name!r} here; there is {', '.join(sorted(self._planners))}")
-        answer = await self._asked(self._planners[name], view, left, meter)
-        if isinstance(answer, Edit) and mended.operations:
-            reason = "; ".join(filter(None, (mended.reason, answer.reason)))
-            answer = Edit(tuple(chain(mended.operations, answer.operations)), reason)
-            name = f"{REPAIR}+{name}"
-        return Said(answer, f"planner:{name}")
-
-    async def _asked(self, planner: Planner, view: View, facts: Sequence[Fact], meter: Account) -> Answer:
-        if any(fact.kind is FactKind.GOAL for fact in facts):
-            return await planner.plan(view, meter)
-        return await planner.revise(view, facts, meter)
 
     def _event(self, key: Key, view: View, said: Said) -> ConstellationEvent:
         at, (constellation, consult) = self._now(), key

@@ -14,6 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import httpx2
 import openai
 from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from ..core.goal import Usage
 from .answer_schema import Json
 from .contract import Meter, PlannerFailed
+from .endpoint import client_of_model
 from .prices import Price, price_of
 
 BACKOFF_S = 0.5
@@ -146,6 +148,7 @@ class Provider:
         self._pause = pause
         self._form = Form()  # the last that was taken
         self._model = settings.model
+        self._trusted = httpx2.create_ssl_context()
 
     async def ask(self, question: Question, meter: Meter, *, money_counts: bool) -> Said:
         """Return the model's answer; raise PlannerFailed."""
@@ -222,6 +225,7 @@ class Provider:
             base_url=settings.base_url,
             max_retries=0,
             timeout=settings.call_timeout_s,
+            http_client=client_of_model(settings.call_timeout_s, self._trusted),
         )
         async with client:
             stream = await client.chat.completions.create(**self._request(question, form))

@@ -25,7 +25,7 @@ from .repair_look import NOT_BEGUN, explains, is_hopeless, is_look_at, look_at
 
 ID_CHARS_MAX = 80
 
-NEVER_REPAIRED = frozenset({"approval_denied", "approval_expired", "outcome_unknown"})
+NEVER_REPAIRED = frozenset({"approval_denied", "approval_expired", "outcome_unknown", "result_undelivered"})
 # Such a failure is of the device or of its absence, whatever it says of trying again.
 OF_THE_DEVICE = frozenset({"device_lost", "queue_timeout"})
 CERTAINLY_NOT_BEGUN = frozenset({"not_started", "rejected"})  # codes of failures, and how leases end

@@ -46,7 +46,11 @@ class Checkpoints:
         self._thread.shutdown()
 
     def _copy(self) -> None:
-        connection = sqlite3.connect(self._path)
+        try:
+            connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=rw", uri=True)  # never make a new one
+        except sqlite3.OperationalError as error:
+            log.warning("checkpoint failed", extra={"reason": str(error)})
+            return
         try:
             connection.execute("PRAGMA fullfsync = ON")  # see the journal
             copy_log(connection)

@@ -51,6 +51,7 @@ class Batch:
     rows: list[Row] = field(default_factory=list)
     summaries: list[Summary] = field(default_factory=list)  # each replaces the one before it
     answered: list[Answered] = field(default_factory=list)
+    uses: list[tuple[str, str]] = field(default_factory=list)  # artifact's SHA-256, and the stream that names it
 
 
 class Recovered(NamedTuple):
@@ -69,6 +70,13 @@ class ArtifactRow(NamedTuple):
     bytes: int
     media_type: str
     at: float
+
+
+class Gone(NamedTuple):
+    """How much was deleted, or would be."""
+
+    amount: int
+    bytes: int
 
 
 class Store(Protocol):
@@ -97,6 +105,10 @@ class Store(Protocol):
         """Keep the stream's state as of `seq`, in place of an older one; a newer one stays."""
         ...
 
+    async def kept_snapshot(self, stream: str) -> tuple[int, bytes] | None:
+        """Return the number and the bytes of the stream's snapshot, or None."""
+        ...
+
     async def summary(self, id: str) -> Summary | None:
         """Return a constellation's line, or None if there never was one."""
         ...
@@ -121,12 +133,65 @@ class Store(Protocol):
         """Remember an artifact; the first description of the same bytes stays."""
         ...
 
+    async def touch_artifact(self, sha256: str, at: float) -> None:
+        """Let its time begin anew: somebody means to use it."""
+        ...
+
+    async def unused_artifacts(
+        self, before: float, limit: int, *, ended_before: float | None = None
+    ) -> list[ArtifactRow]:
+        """Return artifacts older than this that no stream names; `ended_before` leaves out constellations, too."""
+        ...
+
+    async def forget_artifacts(self, names: list[str]) -> None:
+        """Drop the rows of those that no stream names."""
+        ...
+
+    async def forget_ended(self, before: float, at: float, limit: int) -> list[str]:
+        """Take constellations that ended before this off the list, the oldest first; return their ids.
+
+        Their events are still there, for `forget_events` to delete piece by piece.
+        """
+        ...
+
+    async def forget_events(self, at: float, limit: int) -> Gone | None:
+        """Delete up to so many events of one forgotten constellation; None when nothing is left of any."""
+        ...
+
+    async def forget_fleet(self, before: float, limit: int) -> Gone:
+        """Delete up to so many of the fleet's events, older than this, that its snapshot stands for."""
+        ...
+
+    async def forgotten_at(self, id: str) -> float | None:
+        """Return when a constellation was forgotten, or None."""
+        ...
+
+    async def forget_forgotten(self, before: float) -> None:
+        """Drop what is known of constellations that were forgotten before this."""
+        ...
+
+    async def ended(self, before: float) -> tuple[Gone, Gone]:
+        """Return the constellations that ended before this, with their bytes; and the fleet's, for a look ahead."""
+        ...
+
+    async def answers(self, before: float) -> Gone:
+        """Return the answers older than this, for a look ahead."""
+        ...
+
+    async def streams(self, after: str, limit: int) -> list[str]:
+        """Return the names of streams that have events, in order, after a name."""
+        ...
+
     async def setting(self, name: str) -> str | None:
         """Return a value of this galaxy's own, such as its id."""
         ...
 
     async def set_setting(self, name: str, value: str) -> None:
         """Set a value of this galaxy's own."""
+        ...
+
+    async def compact(self) -> None:
+        """Give room that is free back to the disk. It takes long: only while nothing else goes on."""
         ...
 
     async def close(self) -> None:

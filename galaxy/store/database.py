@@ -13,8 +13,8 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingErr
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from galaxy.store import queries
-from galaxy.store.contract import FLEET, Answered, ArtifactRow, Batch, Recovered, Summary
+from galaxy.store import forgetting, queries
+from galaxy.store.contract import FLEET, Answered, ArtifactRow, Batch, Gone, Recovered, Summary
 from galaxy.store.contract import Row as EventRow
 from galaxy.store.errors import StoreCorrupt, StoreUnavailable
 from galaxy.store.queries import Found, Reading
@@ -33,8 +33,12 @@ class Journal(Protocol):
         """Write a batch, as the store's contract says."""
         ...
 
-    async def write(self, statement: UpdateBase) -> int:
-        """Execute a statement in its own transaction; return how many rows it touched."""
+    async def write(self, *statements: UpdateBase) -> int:
+        """Execute statements in a transaction of their own; return how many rows the first one touched."""
+        ...
+
+    async def compact(self) -> None:
+        """Give free room back to the disk."""
         ...
 
     async def close(self) -> None:
@@ -62,6 +66,10 @@ class DatabaseStore:
     async def snapshot(self, stream: str, seq: int, body: bytes) -> None:
         await self._journal.write(queries.put_snapshot(self._insert, stream, seq, body))
 
+    async def kept_snapshot(self, stream: str) -> tuple[int, bytes] | None:
+        row = await self._first(queries.snapshot_of(stream))
+        return None if row is None else (row[0], row[1])
+
     async def summary(self, id: str) -> Summary | None:
         row = await self._first(queries.summary_of(id))
         return None if row is None else queries.to_summary(row)
@@ -86,12 +94,67 @@ class DatabaseStore:
     async def add_artifact(self, row: ArtifactRow) -> None:
         await self._journal.write(queries.put_artifact(self._insert, row))
 
+    async def touch_artifact(self, sha256: str, at: float) -> None:
+        await self._journal.write(forgetting.touch_artifact(sha256, at))
+
+    async def unused_artifacts(
+        self, before: float, limit: int, *, ended_before: float | None = None
+    ) -> list[ArtifactRow]:
+        found = await self._all(forgetting.unused_artifacts(before, limit, ended_before))
+        return [ArtifactRow._make(row) for row in found]
+
+    async def forget_artifacts(self, names: list[str]) -> None:
+        await self._journal.write(forgetting.forget_artifacts(names))
+
+    async def forget_ended(self, before: float, at: float, limit: int) -> list[str]:
+        ids = [row[0] for row in await self._all(forgetting.ended_ids(before, limit))]
+        if ids:
+            await self._journal.write(*forgetting.forget_constellations(self._insert, ids, at))
+        return ids
+
+    async def forget_events(self, at: float, limit: int) -> Gone | None:
+        open_one = await self._first(forgetting.to_empty())
+        if open_one is None:
+            return None
+        rows = await self._all(forgetting.sizes(open_one[0], limit))
+        done = forgetting.emptied(open_one[0], at) if len(rows) < limit else []
+        first = [forgetting.delete_up_to(open_one[0], rows[-1][0])] if rows else []
+        await self._journal.write(*first, *done)
+        return Gone(len(rows), sum(row[1] for row in rows))
+
+    async def forget_fleet(self, before: float, limit: int) -> Gone:
+        rows = await self._all(forgetting.sizes(FLEET, limit, before))
+        if rows:
+            await self._journal.write(forgetting.delete_up_to(FLEET, rows[-1][0]))
+        return Gone(len(rows), sum(row[1] for row in rows))
+
+    async def forgotten_at(self, id: str) -> float | None:
+        row = await self._first(forgetting.forgotten_at(id))
+        return None if row is None else float(row[0])
+
+    async def forget_forgotten(self, before: float) -> None:
+        await self._journal.write(forgetting.forget_forgotten(before))
+
+    async def ended(self, before: float) -> tuple[Gone, Gone]:
+        count, bytes, fleet, fleet_bytes = (await self._all(forgetting.ended(before)))[0]
+        return Gone(count, int(bytes)), Gone(fleet, int(fleet_bytes))
+
+    async def answers(self, before: float) -> Gone:
+        count, bytes = (await self._all(forgetting.answers(before)))[0]
+        return Gone(count, int(bytes))
+
+    async def streams(self, after: str, limit: int) -> list[str]:
+        return [row[0] for row in await self._all(queries.streams(after, limit))]
+
     async def setting(self, name: str) -> str | None:
         row = await self._first(queries.setting_of(name))
         return None if row is None else str(row[0])
 
     async def set_setting(self, name: str, value: str) -> None:
         await self._journal.write(queries.put_setting(self._insert, name, value))
+
+    async def compact(self) -> None:
+        await self._journal.compact()
 
     async def close(self) -> None:
         try:

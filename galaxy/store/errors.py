@@ -3,10 +3,13 @@
 StoreError
 ├── StoreUnavailable   not now: nothing was written as far as the caller may rely on, append the same batch again
 ├── StoreConflict      another writer recorded something else under this name: stop
+├── StoreRefused       the database will never take this: a mistake of Galaxy's, or of who changed its tables: stop
 ├── StoreInUse         another Galaxy owns this folder or database
 ├── StoreTooNew        a newer Galaxy wrote this
 └── StoreCorrupt       the bytes are damaged: restore a copy
 """
+
+MISTAKE = "Trying again would not help: this is a mistake of Galaxy's, or its tables were changed."
 
 
 class StoreError(Exception):
@@ -22,6 +25,10 @@ class StoreUnavailable(StoreError):
 
 class StoreConflict(StoreError):
     """What is recorded under this name already is not what was to be written."""
+
+
+class StoreRefused(StoreError):
+    """The database does not understand what it is told, or holds it to be wrong; it will say so again."""
 
 
 class StoreInUse(StoreError):

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from galaxy.store.contract import Batch
 from galaxy.store.database import read_errors
-from galaxy.store.errors import StoreConflict, StoreCorrupt, StoreInUse, StoreUnavailable
+from galaxy.store.errors import MISTAKE, StoreConflict, StoreCorrupt, StoreInUse, StoreRefused, StoreUnavailable
 from galaxy.store.queries import summary_values
 
 CONNECT_S = 10.0
@@ -51,9 +51,11 @@ SELECT * FROM unnest(
 ON CONFLICT (id) DO UPDATE SET (name, state, stars, submitted_at, ended_at, body) =
     (excluded.name, excluded.state, excluded.stars, excluded.submitted_at, excluded.ended_at, excluded.body)
 """
-_ALL = f"WITH answers AS ({_ANSWERED}), lines AS ({_SUMMARIES}) {_ROWS}"
+_USES = "INSERT INTO uses (sha256, stream) SELECT * FROM unnest($17::text[], $18::text[]) ON CONFLICT DO NOTHING"
+_ALL = f"WITH answers AS ({_ANSWERED}), lines AS ({_SUMMARIES}), used AS ({_USES}) {_ROWS}"
 _MISSING = (
-    f"WITH answers AS ({_ANSWERED} ON CONFLICT DO NOTHING), lines AS ({_SUMMARIES}) {_ROWS} ON CONFLICT DO NOTHING"
+    f"WITH answers AS ({_ANSWERED} ON CONFLICT DO NOTHING), lines AS ({_SUMMARIES}), used AS ({_USES}) "
+    f"{_ROWS} ON CONFLICT DO NOTHING"
 )
 _DIFFERENT_ROW = """
 SELECT new.stream, new.seq
@@ -91,7 +93,7 @@ class PostgresJournal:
         try:
             with self._errors():
                 async with asyncio.timeout(APPEND_S):
-                    if batch.summaries or batch.answered:
+                    if batch.summaries or batch.answered or batch.uses:
                         await connection.execute(_ALL, *rows, *_others(batch))
                     else:
                         await connection.execute(_ROWS, *rows)
@@ -100,10 +102,14 @@ class PostgresJournal:
                 async with asyncio.timeout(APPEND_S):
                     await self._repeat(connection, batch)
 
-    async def write(self, statement: UpdateBase) -> int:
+    async def write(self, *statements: UpdateBase) -> int:
         with read_errors():
             async with asyncio.timeout(APPEND_S), self._pool.begin() as connection:
-                return int((await connection.execute(statement)).rowcount)
+                touched, *_ = [int((await connection.execute(statement)).rowcount) for statement in statements]
+            return touched
+
+    async def compact(self) -> None:
+        """The server does it by itself."""
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -159,6 +165,10 @@ class PostgresJournal:
             raise StoreUnavailable(f"{self._name} cannot be written now: {error!r}") from error
         except _DAMAGED as error:
             raise StoreCorrupt(f"{self._name} is damaged: {error}. Stop Galaxy and restore a copy.") from error
+        except asyncpg.UniqueViolationError:
+            raise  # what is recorded already is looked at
+        except asyncpg.PostgresError as error:
+            raise StoreRefused(f"{self._name} refuses what Galaxy writes: {error}. {MISTAKE}") from error
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -172,4 +182,5 @@ def _columns(rows: list[Any], width: int) -> list[tuple[Any, ...]]:
 
 def _others(batch: Batch) -> list[tuple[Any, ...]]:
     newest = {summary.id: summary for summary in batch.summaries}  # one statement may touch a row only once
-    return [*_columns(batch.answered, 4), *_columns(list(map(summary_values, newest.values())), 7)]
+    lines = list(map(summary_values, newest.values()))
+    return [*_columns(batch.answered, 4), *_columns(lines, 7), *_columns(batch.uses, 2)]

@@ -28,6 +28,17 @@ def events_after(stream: str, after: int, limit: int) -> Reading:
     return select(table).where(wanted).order_by(table.c.seq).limit(limit)
 
 
+def streams(after: str, limit: int) -> Reading:
+    table = schema.events
+    return (
+        select(table.c.stream)
+        .where(table.c.stream > after)
+        .group_by(table.c.stream)
+        .order_by(table.c.stream)
+        .limit(limit)
+    )
+
+
 def going_on() -> Reading:
     """Select (id, snapshot's seq or 0, event or nulls) of each constellation to replay, in the order of replay."""
     lines, snapshots, events = schema.constellations, schema.snapshots, schema.events

@@ -18,7 +18,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 
 metadata = MetaData(naming_convention={"pk": "pk_%(table_name)s", "ix": "ix_%(table_name)s_%(column_0_N_name)s"})
 
@@ -58,6 +58,9 @@ Index(
     postgresql_where=_going_on,
 )
 
+_ended = constellations.c.ended_at.is_not(None)
+Index(None, constellations.c.ended_at, sqlite_where=_ended, postgresql_where=_ended)
+
 snapshots = Table(
     "snapshots",
     metadata,
@@ -74,6 +77,24 @@ artifacts = Table(
     Column("media_type", Text, nullable=False),
     Column("at", Double, nullable=False),
 )
+
+uses = Table(  # which streams name which artifacts, so that what nobody names can go
+    "uses",
+    metadata,
+    Column("sha256", ID, primary_key=True),
+    Column("stream", ID, primary_key=True),
+)
+Index(None, uses.c.stream)
+
+forgotten = Table(  # constellations that were kept for as long as the settings say
+    "forgotten",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("emptied_at", Double),  # None: some of its events are still there
+)
+_to_empty = forgotten.c.emptied_at.is_(None)
+Index("ix_forgotten_going_on", forgotten.c.at, forgotten.c.id, sqlite_where=_to_empty, postgresql_where=_to_empty)
 
 answered = Table(
     "answered",

@@ -6,6 +6,7 @@ Only a disk that is slower than that is worth a thread. Which it is shows by its
 """
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +23,7 @@ from sqlalchemy.dialects import sqlite
 from galaxy.store import schema
 from galaxy.store.checkpoints import Checkpoints, copy_log
 from galaxy.store.contract import Batch, Row
-from galaxy.store.errors import StoreConflict, StoreCorrupt, StoreUnavailable
+from galaxy.store.errors import MISTAKE, StoreConflict, StoreCorrupt, StoreRefused, StoreUnavailable
 from galaxy.store.queries import INSERTS, put_summaries, summary_values
 
 Durability = Literal["power", "process"]  # what an acknowledged batch survives: a power cut, or kill -9 only
@@ -81,6 +82,8 @@ class SqliteJournal:
     """The one writer of a folder's database. `quick_s` = 0 sends every commit to the thread."""
 
     def __init__(self, path: Path, durability: Durability, *, quick_s: float = QUICK_S, busy_s: float = BUSY_S) -> None:
+        self._path = path
+        self._file = os.stat(path)
         self._busy_s = busy_s
         self._pace = Pace(quick_s)
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
@@ -88,6 +91,7 @@ class SqliteJournal:
         self._connection.execute("PRAGMA fullfsync = ON")  # macOS leaves data in the disk's own cache without it
         self._connection.execute("PRAGMA wal_autocheckpoint = 0")
         self._connection.execute("PRAGMA busy_timeout = 0")  # waiting is for the thread
+        self._connection.execute("SELECT count(*) FROM settings").fetchone()  # the log is there from now on
         self._thread = ThreadPoolExecutor(1, "galaxy-journal")
         self._last: Future[Any] = Future()  # of the thread's work; when it is done, the connection is free
         self._last.set_result(None)
@@ -97,10 +101,15 @@ class SqliteJournal:
         inline = self._last.done() and len(batch.rows) <= INLINE_ROWS_MAX and self._pace.is_quick()
         if not (inline and self._commit_unless_busy(batch)):
             await self._in_thread(lambda: self._patiently(lambda: self._commit(batch)))
+        self._require_in_place()
         self._checkpoints.written(batch)
 
-    async def write(self, statement: UpdateBase) -> int:
-        return await self._in_thread(lambda: self._patiently(lambda: self._execute(statement)))
+    async def write(self, *statements: UpdateBase) -> int:
+        return await self._in_thread(lambda: self._patiently(lambda: self._execute_all(statements)))
+
+    async def compact(self) -> None:
+        work = self._thread.submit(lambda: self._patiently(lambda: self._connection.execute("VACUUM")))
+        await asyncio.wrap_future(work)  # it writes the whole file anew, however long that takes
 
     async def close(self) -> None:
         try:
@@ -108,6 +117,17 @@ class SqliteJournal:
             await self._in_thread(self._connection.close)
         finally:
             self._thread.shutdown()
+
+    def _require_in_place(self) -> None:
+        """Raise unless what was written is where the next start looks for it: SQLite goes on writing to a lost file."""
+        try:
+            found = os.stat(self._path)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"{self._path} was moved or removed: put it back, or stop Galaxy and restore a copy"
+            ) from error
+        if not os.path.samestat(found, self._file):
+            raise StoreConflict(f"another file has taken the place of {self._path} while Galaxy wrote to it")
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         self._last = future = self._thread.submit(work)
@@ -151,14 +171,14 @@ class SqliteJournal:
 
     def _insert(self, batch: Batch) -> None:
         rows = batch.rows
-        if not batch.summaries and not batch.answered and len(rows) in CHUNK_ROWS:
+        if not (batch.summaries or batch.answered or batch.uses) and len(rows) in CHUNK_ROWS:
             self._connection.execute(_insert_rows(len(rows)), tuple(chain.from_iterable(rows)))
             return
         with self._transaction():
             for part in _chunks(rows):
                 self._connection.execute(_insert_rows(len(part)), tuple(chain.from_iterable(part)))
             self._connection.executemany(_INSERT_ANSWERED, batch.answered)
-            self._connection.executemany(_PUT_SUMMARIES, map(summary_values, batch.summaries))
+            self._put_others(batch)
 
     def _repeat(self, batch: Batch) -> None:
         """Write what is missing of a batch that met itself, or raise StoreConflict."""
@@ -171,10 +191,19 @@ class SqliteJournal:
                 self._connection.execute(_REPEAT_ANSWERED, answer)
                 if self._connection.execute(_SAME_ANSWERED, answer).fetchone() is None:
                     raise StoreConflict(f"the key {answer.key} is answered already, and differs")
-            self._connection.executemany(_PUT_SUMMARIES, map(summary_values, batch.summaries))
+            self._put_others(batch)
+
+    def _put_others(self, batch: Batch) -> None:
+        self._connection.executemany(_PUT_SUMMARIES, map(summary_values, batch.summaries))
+        self._connection.executemany(_PUT_USES, batch.uses)
+
+    def _execute_all(self, statements: Sequence[UpdateBase]) -> int:
+        with self._transaction():
+            touched, *_ = [self._execute(statement) for statement in statements]
+            return touched
 
     def _execute(self, statement: UpdateBase) -> int:
-        compiled = statement.compile(dialect=_NAMED)
+        compiled = statement.compile(dialect=_NAMED, compile_kwargs={"render_postcompile": True})
         return self._connection.execute(str(compiled), compiled.params).rowcount
 
     def _finish_checkpoint(self) -> None:
@@ -200,7 +229,7 @@ class SqliteJournal:
 
 @contextmanager
 def sqlite_errors() -> Iterator[None]:
-    """Tell a passing condition from damage; mistakes of ours pass through."""
+    """Tell a passing condition from damage, and both from what can never be written."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -209,7 +238,7 @@ def sqlite_errors() -> Iterator[None]:
             raise StoreUnavailable(f"the store cannot be written now: {error}") from error
         if code in _DAMAGED:
             raise StoreCorrupt(f"the store is damaged: {error}. Stop Galaxy and restore a copy.") from error
-        raise
+        raise StoreRefused(f"SQLite refuses what Galaxy writes: {error}. {MISTAKE}") from error
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
@@ -243,6 +272,7 @@ _NAMED = sqlite.dialect(paramstyle="named")
 _INSERT = INSERTS["sqlite"]
 _INSERT_ANSWERED = _text(_INSERT(schema.answered))
 _PUT_SUMMARIES = _text(put_summaries(_INSERT))
+_PUT_USES = _text(_INSERT(schema.uses).on_conflict_do_nothing())
 _REPEAT_ROW = _text(_INSERT(schema.events).on_conflict_do_nothing())
 _REPEAT_ANSWERED = _text(_INSERT(schema.answered).on_conflict_do_nothing())
 _SAME_ROW = "SELECT 1 FROM events WHERE stream = ? AND seq = ? AND kind = ? AND at = ? AND body = ?"

@@ -128,6 +128,11 @@ def attempt(one: Attempt) -> Picture:
         "ran_s": one.ran_s,
         "note": one.note or None,
         "fraction": one.fraction,
+        "beside": one.beside or None,
+        "stopping": one.stopping or None,
+        "stopping_at": one.stopping_at,
+        "unconfirmed": one.unconfirmed,
+        "late": one.late or None,
         "placement": {"candidates": _candidates(one.candidates), "refused": one.refused},
     }
 
@@ -155,6 +160,9 @@ def device(one: Device, held: int) -> Picture:
         "since": one.since,
         "reason": one.reason or None,
         "draining": one.draining or None,
+        "suspected": one.suspected or None,
+        "wakes_at": one.wakes_at,
+        "withdrawn": profile.withdrawn if profile else {},
         "joined_at": one.joined_at,
         "kind": profile.kind if profile else None,
         "agent": profile.agent if profile else None,

@@ -4,25 +4,28 @@ A revision is made by the submission, and by each edit that has operations.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from msgspec import Raw, Struct
 
-from ..core.constellation import Constellation
+from ..core.constellation import MET_BY, Constellation
+from ..core.control import SUPERSEDED_BY
 from ..core.edit import AnyOperation, Draft, Edit, drafted, inverse, submission
 from ..core.errors import Conflict
 from ..core.events import ConstellationEdited, ConstellationSubmitted, ConsultOpened, Event, Kept, UsageSettled
 from ..core.goal import Fact, Usage
+from ..core.regrow import as_written, stem_of
 from ..core.star import Line, Star, When
-from ..core.states import SUCCEEDED
+from ..core.states import CANCELLED, FAILED, SKIPPED, SUCCEEDED
 
 Picture = dict[str, Any]
 MakesRevision = ConstellationSubmitted | ConstellationEdited
 
 TOLD_BY = frozenset({"constellation_submitted", "constellation_edited", "consult_opened", "usage_settled"})
 NULL = Raw(b"null")
+CAME_TO_NOTHING = frozenset({FAILED, CANCELLED, SKIPPED})
 
 
 def is_revision(event: Event) -> TypeGuard[MakesRevision]:
@@ -166,7 +169,8 @@ def continued(then: Constellation, now: Constellation, from_star: str = "") -> C
     """Return the graph as it was `then`, with those results of `now` that still count; raise UnknownId.
 
     A result counts while its star is written as it was, every result that it was made of counts too, and it is not
-    behind `from_star`.
+    behind `from_star`. A star that came to nothing and was made up for is left out, unless it is behind `from_star`:
+    what may happen only once may have been begun by it, and has been done by the other.
     """
     anew = _behind(then, from_star) if from_star else {}
     kept: dict[str, Kept] = {}
@@ -176,11 +180,54 @@ def continued(then: Constellation, now: Constellation, from_star: str = "") -> C
             continue
         if all(binding.source in kept for binding in written.bindings):
             kept[star_id] = Kept(star_id, NULL if course.result is None else course.result)
+    gone = _made_up_for(then, now, {*anew, *kept})
     return Continued(
-        stars=tuple(course.star for course in then.courses.values()),
-        lines=tuple(line for sources in then.into.values() for line in sources.values() if not line.implied),
+        stars=tuple(course.star for star_id, course in then.courses.items() if star_id not in gone),
+        lines=tuple(
+            line
+            for sources in then.into.values()
+            for line in sources.values()
+            if not line.implied and line.source not in gone and line.target not in gone
+        ),
         kept=tuple(kept[star_id] for star_id in then.courses if star_id in kept),
     )
+
+
+def _made_up_for(then: Constellation, now: Constellation, wanted: Collection[str]) -> dict[str, None]:
+    """Return the stars that came to nothing and have another in their place, and those that could only follow on them.
+
+    The other is one that succeeded, or a later copy of the star, however far that is.
+    """
+    handled = {failed.star: failed.handled_by for failed in now.failures()}
+    copies: dict[str, list[str]] = {}
+    for star_id in then.courses:
+        copies.setdefault(stem_of(star_id), []).append(star_id)
+    gone: dict[str, None] = {}
+    for star_id in sorted(then.courses, key=lambda one: then.levels[one]):
+        course = now.courses.get(star_id)
+        if star_id in wanted or course is None or course.state not in CAME_TO_NOTHING:
+            continue
+        lines = then.into.get(star_id, {}).values()
+        never = any(line.source in gone and now.courses[line.source].state not in MET_BY[line.when] for line in lines)
+        if never or _stand_in(now, handled, star_id) in then.courses or _has_copy(then, copies, star_id):
+            gone[star_id] = None
+    return gone
+
+
+def _stand_in(now: Constellation, handled: Mapping[str, str], star_id: str) -> str:
+    """Return the star that succeeded in the place of this one, or nothing."""
+    while (course := now.courses.get(star_id)) and course.state is not SUCCEEDED:
+        star_id = handled.get(star_id, "")
+        if course.state is CANCELLED and course.cause.startswith(SUPERSEDED_BY):
+            star_id = course.cause.removeprefix(SUPERSEDED_BY)
+    return star_id if course else ""
+
+
+def _has_copy(then: Constellation, copies: Mapping[str, list[str]], star_id: str) -> bool:
+    """Return whether the star has grown anew beside itself."""
+    same = copies[stem_of(star_id)]
+    later = same[same.index(star_id) + 1 :]
+    return any(as_written(then, then.courses[star_id].star) == as_written(then, then.courses[o].star) for o in later)
 
 
 def _behind(constellation: Constellation, star_id: str) -> dict[str, None]:

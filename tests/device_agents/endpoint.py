@@ -17,6 +17,7 @@ class Refusal(NamedTuple):
     body: bytes = b"no"
     media_type: str = "text/plain"
     retry_after: str = ""
+    location: str = ""
 
 
 class Raw(NamedTuple):
@@ -53,8 +54,9 @@ class _Exchange(BaseHTTPRequestHandler):
                 self.server.silent.set()
                 self.server.released.wait(10)
                 self.close_connection = True
-            case Refusal(status, body, media_type, retry_after):
-                self.say(status, body, media_type, {"retry-after": retry_after} if retry_after else {})
+            case Refusal(status, body, media_type, retry_after, location):
+                headers = {"retry-after": retry_after, "location": location}
+                self.say(status, body, media_type, {name: value for name, value in headers.items() if value})
             case Raw(body):
                 self.say(200, body, "application/json", {})
             case str(content):

@@ -283,11 +283,35 @@ async def test_a_download_that_is_cancelled_is_taken_over_by_whoever_else_wants_
 
 
 async def test_two_calls_may_put_the_same_bytes_at_the_same_time(node, shelf, file, monkeypatch):
-    monkeypatch.setattr(shelf_module, "PAUSES_S", (0.05,))
+    monkeypatch.setattr(shelf_module, "PAUSES_S", (0.05, 0.1, 0.2, 0.4, 0.8))
     async with running(shelf.put(file, "image/png"), shelf.put(file, "image/png")) as puts:
         assert [await put for put in puts] == [REF, REF]
 
     assert node.artifacts.path(SHA256).read_bytes() == CONTENT
+
+
+def whole_but_not_verified(node: Node, *, under_way: bool) -> None:
+    partial = node.artifacts._partial(SHA256)
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(CONTENT)
+    if under_way:
+        node.artifacts._taking.add(SHA256)
+
+
+async def test_bytes_that_galaxy_is_just_verifying_for_another_call_are_waited_for(node, shelf, file):
+    whole_but_not_verified(node, under_way=True)
+    node.before_put = [lambda: None, lambda: None, lambda: node.artifacts._taking.discard(SHA256)]
+
+    assert await shelf.put(file, "image/png") == REF
+    assert node.artifacts.path(SHA256).read_bytes() == CONTENT
+
+
+async def test_bytes_that_a_killed_node_did_not_come_to_verify_are_verified_with_the_next_upload(node, shelf, file):
+    whole_but_not_verified(node, under_way=False)
+
+    assert await shelf.put(file, "image/png") == REF
+    assert node.artifacts.path(SHA256).read_bytes() == CONTENT
+    assert node.requests == ["HEAD", "PUT"]
 
 
 async def test_a_file_that_shrinks_while_it_goes_up_is_given_up_on(node, shelf, file):

@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from galaxy.journal import event_of
 from protocol.codec import proof_of
 from protocol.messages import Assign, Challenge, Report
 from protocol.vocabulary import ByeCode, Effect, Held, Holding, Outcome
-from tests.galaxy.api.devices import Device, connected, said
+from tests.galaxy.api.devices import Device, connected, said, spec
 from tests.galaxy.api.helpers import Node, a_node, star, waits
 
 pytestmark = pytest.mark.asyncio
@@ -192,12 +193,15 @@ async def test_what_was_meant_for_an_earlier_session_never_comes_out_on_a_new_on
 
 async def test_what_was_given_up_while_a_device_was_gone_does_not_reach_it_when_it_is_back(node: Node):
     """The assignment had not arrived when the link broke. Made now, after it was found not to have happened: twice."""
-    laptop = await connected(node, effect=Effect.ONCE)
-    verified = star("a", disconnect={"lost_after_s": 5}, verify={"tool": "work", "happened": "result"})
+    laptop = Device(node, "laptop", effect=Effect.ONCE)
+    laptop.profile = replace(laptop.profile, tools=(*laptop.profile.tools, spec("look")))
+    await laptop.join()
+    await laptop.connect()
+    verified = star("a", disconnect={"lost_after_s": 5}, verify={"tool": "look", "happened": "result"})
     constellation = await node.submit(verified)
     await laptop.cut()
     await node.tasks[-1]
-    node.clock.jump(6.0)
+    node.clock.jump(7.0)
     await node.runner.durable()
     await laptop.connect()
     asking = await laptop.call()

@@ -2,7 +2,6 @@
 
 from typing import get_args
 
-import msgspec
 import pytest
 from msgspec import Raw
 
@@ -13,6 +12,7 @@ from galaxy.core.events import FLEET, AnyEvent, Event
 from galaxy.core.goal import ConsultEnd, Fact, FactKind, Usage
 from galaxy.core.star import Star
 from galaxy.journal import event_of, row_of, stream_of
+from galaxy.store.errors import StoreCorrupt
 from protocol.vocabulary import Effect, Failure, Held, Holding, Kind, Outcome, Profile
 
 STAR = {"constellation": "c", "star": "a"}
@@ -37,7 +37,8 @@ EXAMPLES: list[Event] = [
     events.PlannerThought(at=1.5, **ASKED, text="so"),
     events.ApprovalRequested(at=1.5, **TRIED, tool="t", arguments=Raw(b'{"x":1}'), effect=Effect.ONCE, expires_at=2.5),
     events.ApprovalGiven(at=1.5, **STAR, attempt=2, by="ann", reason="fine", rule="r"),
-    events.ApprovalDenied(at=1.5, **STAR, attempt=2, by="ann", reason="no"),
+    events.ApprovalDenied(at=1.5, **STAR, attempt=2, by="ann", reason="no", asked_at=1.25),
+    events.ApprovalLapsed(at=1.5, **TRIED, reason="it was revoked"),
     events.StarAccepted(at=1.5, **TRIED),
     events.StarProgressed(at=1.5, **TRIED, note="half", fraction=0.5),
     events.StarReported(at=1.5, **TRIED, outcome=Outcome.SUCCEEDED, result=Raw(b'[1, {"x":"\xc3\xa9"}]')),
@@ -46,6 +47,9 @@ EXAMPLES: list[Event] = [
     events.StarLeased(
         at=1.5, **TRIED, effect=Effect.ONCE, candidates=(Candidate("laptop", 0.0, 0, 1),), refused={"x": "y"}
     ),
+    events.StopBegun(at=1.5, **TRIED),
+    events.AttemptRevoked(at=1.5, **TRIED, reason="the other is kept"),
+    events.StopUnconfirmed(at=1.5, **TRIED, reason="silent"),
     events.LeaseEnded(at=1.5, **TRIED, cause=events.LeaseEnd.LOST, failure=FAILURE),
     events.StarFailed(at=1.5, **STAR, failure=FAILURE),
     events.LineJudged(at=1.5, constellation="c", source="a", target="b", met=False, error="why"),
@@ -57,6 +61,10 @@ EXAMPLES: list[Event] = [
     events.DeviceConnected(at=1.5, device="laptop", boot="b", profile=PROFILE, held=(Held("c/a#1", Holding.RUNNING),)),
     events.DeviceProfiled(at=1.5, device="laptop", profile=PROFILE),
     events.DeviceDisconnected(at=1.5, device="laptop", reason="cut"),
+    events.DeviceSuspected(at=1.5, device="laptop", phi=8.0, reason="silent"),
+    events.DeviceTrusted(at=1.5, device="laptop"),
+    events.DeviceAsleep(at=1.5, device="laptop", until=9.5, reason="night"),
+    events.DeviceLost(at=1.5, device="laptop", reason="gone"),
     events.DeviceDraining(at=1.5, device="laptop", reason="x"),
     events.DeviceRevoked(at=1.5, device="laptop", reason="x"),
     events.RuleMade(at=1.5, rule="r", tool="t", pattern=Raw(b'{"x":"*"}'), expires_at=2.5, by="ann"),
@@ -91,5 +99,5 @@ def test_a_field_that_a_later_galaxy_added_is_passed_over():
     row = row_of(events.NodeStarted(at=1.5), FLEET, 1)
 
     assert event_of(row._replace(body=b'{"kind":"node_started","at":1.5,"new":[1]}')) == events.NodeStarted(at=1.5)
-    with pytest.raises(msgspec.ValidationError):
+    with pytest.raises(StoreCorrupt, match="event 1 of ~fleet cannot be read"):
         event_of(row._replace(body=b'{"kind":"of_a_later_galaxy","at":1.5}'))

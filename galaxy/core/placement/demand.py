@@ -3,19 +3,29 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from protocol.vocabulary import Effect
+
 from ..attempt import Purpose
 from ..course import Course
 from ..fleet import Device, Presence
 
+PURE = Effect.PURE
+
 
 class Demand(NamedTuple):
-    """Tools, labels, a pinned device, devices to avoid while another can do it, and those that are granted (or all)."""
+    """Tools, labels, a pinned device, devices to avoid while another can do it, those that are granted (or all).
+
+    `not_on` are devices that may not have it at all, for they hold another attempt at the same star. With `pure`, each
+    of the tools must say of itself that it changes nothing.
+    """
 
     tools: frozenset[str]
     labels: tuple[tuple[str, str], ...] = ()
     device: str = ""
     avoid: frozenset[str] = frozenset()
     among: tuple[str, ...] = ()
+    not_on: frozenset[str] = frozenset()
+    pure: bool = False
 
 
 class Feasible(NamedTuple):
@@ -34,7 +44,7 @@ def demand_of(course: Course, granted: tuple[str, ...] = ()) -> Demand:
     if course.purpose is Purpose.VERIFY:
         assert star.verify, "only a star that says how is verified"
         assert course.last_run, "and only after it was cut off"
-        return Demand(frozenset({star.verify.tool}), device=course.last_run.device, among=granted)
+        return Demand(frozenset({star.verify.tool}), device=course.last_run.device, among=granted, pure=True)
     if not (needs.tools or needs.labels or needs.device or course.failures or star.instruction or course.approval):
         return Demand(_only(star.tool), among=granted)
     tools = frozenset({star.tool, *needs.tools, *(star.instruction.tools if star.instruction else ())})
@@ -61,14 +71,24 @@ def feasible(demand: Demand, devices: Mapping[str, Device]) -> Feasible:
 def _obstacle(demand: Demand, device: Device) -> str:
     if demand.device and device.id != demand.device:
         return f"the star is pinned to {demand.device}"
+    if device.id in demand.not_on:
+        return "it holds the first attempt"
     if demand.among and device.id not in demand.among:
         return "the constellation is not granted it"
     if device.presence is not Presence.CONNECTED or device.profile is None:
-        return f"it is {device.presence}"
+        return f"it is {device.presence}{f': {device.reason}' if device.reason else ''}"
+    if device.wakes_at is not None:
+        return "it goes to sleep"
+    if device.suspected:
+        return f"it is suspected: {device.suspected}"
     if device.draining:
         return f"it is draining: {device.draining}"
     if missing := demand.tools - {tool.name for tool in device.profile.tools}:
         return f"it has no tool {_listed(missing)}"
+    if withdrawn := demand.tools & device.profile.withdrawn.keys():
+        return f"it has withdrawn {_listed(f'{tool} ({device.profile.withdrawn[tool]})' for tool in withdrawn)}"
+    if demand.pure and (acting := [t for t in device.profile.tools if t.name in demand.tools and t.effect is not PURE]):
+        return f"a verification may change nothing, and of {acting[0].name} it says: {acting[0].effect}"
     if wrong := [f"{k}={v}" for k, v in demand.labels if device.profile.labels.get(k) != v]:
         return f"it has no label {_listed(wrong)}"
     return ""

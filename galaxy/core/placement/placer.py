@@ -3,21 +3,22 @@
 The placer owns the queue of ready stars, what each device holds, and what it remembers until the fleet changes.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from protocol.vocabulary import Failure, ToolSpec
 
 from .. import explain, rules
-from ..attempt import Candidate, Purpose
+from ..attempt import AttemptId, Candidate, Purpose
 from ..binding import BindingError, resolved
 from ..constellation import Constellation
 from ..course import Course
 from ..events import ApprovalGiven, ApprovalRequested, ConstellationEvent, StarFailed, StarLeased
 from ..fleet import Fleet, Presence
 from ..orders import called_with
-from ..states import READY
+from ..states import HELD_BY_DEVICE, READY
 from .demand import Demand, Feasible, demand_of, feasible
 from .earliest import EXPLAINED_MAX, ranked
 from .ready import Place, ReadyQueue
@@ -25,8 +26,18 @@ from .ready import Place, ReadyQueue
 MEAN_RUN_WEIGHT = 0.1  # of the newest run in the moving mean
 MEAN_RUN_GUESS_S = 1.0
 FEASIBLE_MAX = 10_000  # demands that are remembered between two changes of the fleet
+RUNS_KEPT = 64  # of each tool
+RUNS_TELL = 8  # fewer runs than this say nothing of what is slow
+SLOW_OF_RUNS = 0.95
 
 Key = tuple[str, str]  # constellation, star
+
+
+class Wish(Struct, frozen=True):
+    """A second attempt is wanted beside this one."""
+
+    beside: int
+    why: str
 
 
 class Placer:
@@ -34,13 +45,15 @@ class Placer:
 
     def __init__(self, constellations: dict[str, Constellation], fleet: Fleet) -> None:
         self.fleet = fleet
-        self.held: dict[str, dict[Key, None]] = {}  # device -> what it holds
+        self.held: dict[str, dict[AttemptId, None]] = {}  # device -> what it holds
         self._constellations = constellations
         self._free: dict[str, None] = {}  # devices with a free slot
         self._queue = ReadyQueue(self._is_placeable)
         self._feasible: dict[Demand, Feasible] = {}
         self._tools: dict[str, dict[str, ToolSpec]] = {}
         self._mean_run_s: dict[str, float] = {}
+        self._runs_s: dict[str, deque[float]] = {}  # the last ones of each tool
+        self._wishes: dict[Key, Wish] = {}  # stars that run and are queued for a second attempt
         self._asked: dict[Key, None] = {}  # stars that wait for approval
         self._bound: tuple[Key, Raw] | None = None  # the arguments of the star that is just being placed
 
@@ -62,23 +75,46 @@ class Placer:
 
     def forget(self, key: Key) -> None:
         """Let a star not be placed any more."""
-        self._queue.forget(*key)
+        if key not in self._wishes:
+            self._queue.forget(*key)
         if self._asked:
             self._asked.pop(key, None)
+
+    def put_rival(self, key: Key, constellation: Constellation, course: Course, wish: Wish) -> None:
+        """Let a star that runs get a second attempt, on a device that holds none at it."""
+        self._wishes[key] = wish
+        elsewhere = frozenset(attempt.device for attempt in course.open)
+        demand = demand_of(course, constellation.grant.devices)._replace(not_on=elsewhere)
+        self._queue.put(demand, *key, course.star.priority, course.ready_at)
+
+    @property
+    def seeks_rivals(self) -> bool:
+        """Whether any star is queued for a second attempt."""
+        return bool(self._wishes)
+
+    def seeks_rival(self, key: Key) -> bool:
+        """Return whether the star is queued for a second attempt."""
+        return key in self._wishes
+
+    def forget_rival(self, key: Key, beside: int) -> None:
+        """Let a star not get a second attempt beside this one."""
+        if (wish := self._wishes.get(key)) and wish.beside == beside:
+            del self._wishes[key]
+            self._queue.forget(*key)
 
     def await_approval(self, key: Key) -> None:
         """Let a star wait until a person, or a rule that a person made, has approved its call."""
         self._queue.forget(*key)
         self._asked[key] = None
 
-    def take(self, device: str, key: Key) -> None:
-        """Note that the device holds the star."""
-        self.held.setdefault(device, {})[key] = None
+    def take(self, device: str, attempt: AttemptId) -> None:
+        """Note that the device holds the attempt."""
+        self.held.setdefault(device, {})[attempt] = None
         self.count_slots(device)
 
-    def release(self, device: str, key: Key) -> None:
-        """Note that the device holds the star no more."""
-        self.held.get(device, {}).pop(key, None)
+    def release(self, device: str, attempt: AttemptId) -> None:
+        """Note that the device holds the attempt no more."""
+        self.held.get(device, {}).pop(attempt, None)
         self.count_slots(device)
 
     def count_slots(self, device_id: str) -> None:
@@ -88,6 +124,8 @@ class Placer:
             device
             and device.presence is Presence.CONNECTED
             and not device.draining
+            and not device.suspected
+            and device.wakes_at is None
             and len(self.held.get(device_id, ())) < device.slots
         ):
             self._free[device_id] = None
@@ -99,6 +137,17 @@ class Placer:
         ran_s = max(0.0, ran_s)  # a device may say anything
         mean = self._mean_run_s.get(tool, ran_s)
         self._mean_run_s[tool] = mean + MEAN_RUN_WEIGHT * (ran_s - mean)
+        if (runs := self._runs_s.get(tool)) is None:
+            runs = self._runs_s[tool] = deque(maxlen=RUNS_KEPT)
+        runs.append(ran_s)
+
+    def asked(self) -> Iterator[tuple[Constellation, Course]]:
+        """Yield the stars that wait for approval."""
+        for constellation_id, star_id in self._asked:
+            constellation = self._constellations.get(constellation_id)
+            course = constellation.courses.get(star_id) if constellation else None
+            if constellation and course:
+                yield constellation, course
 
     # what follows
 
@@ -171,12 +220,17 @@ class Placer:
         """Return how long a call of the tool takes, as far as is known."""
         return self._mean_run_s.get(tool, MEAN_RUN_GUESS_S)
 
+    def slow_s(self, tool: str) -> float | None:
+        """Return what 95 of 100 calls of the tool do not take, or None where too few were seen."""
+        runs = self._runs_s.get(tool, ())
+        return sorted(runs)[int(SLOW_OF_RUNS * (len(runs) - 1))] if len(runs) >= RUNS_TELL else None
+
     def _placed(
         self, now: float, place: Place, course: Course, candidates: list[Candidate], found: Feasible
     ) -> ConstellationEvent:
         key, star = (place.constellation, place.star), course.star
         constellation, device = self._constellations[place.constellation], candidates[0].device
-        arguments, rule = star.arguments, ""
+        arguments, rule, wish = star.arguments, "", self._wishes.pop(key, None)
         if course.purpose is Purpose.RUN:
             if star.bindings:
                 try:
@@ -199,10 +253,12 @@ class Placer:
             device=device,
             effect=explain.effect_of(course, self._tools_of(device)),
             purpose=course.purpose,
-            waited_s=round(now - course.ready_at, 6),
+            waited_s=0.0 if wish else round(now - course.ready_at, 6),
             candidates=tuple(candidates[:EXPLAINED_MAX]),
             refused=dict([*found.refused.items()][:EXPLAINED_MAX]) if found.refused else {},
             rule=rule,
+            beside=wish.beside if wish else 0,
+            why=wish.why if wish else "",
         )
 
     def _approval(
@@ -245,4 +301,8 @@ class Placer:
     def _is_placeable(self, place: Place) -> bool:
         constellation = self._constellations.get(place.constellation)
         course = constellation.courses.get(place.star) if constellation else None
-        return bool(constellation and course and course.placeable(bool(constellation.paused)))
+        if constellation is None or course is None:
+            return False
+        if course.state in HELD_BY_DEVICE and not constellation.paused:
+            return place[-2:] in self._wishes
+        return course.placeable(bool(constellation.paused))

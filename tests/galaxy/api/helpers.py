@@ -56,6 +56,7 @@ class TroubledStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.trouble = ""
+        self.reads_fail = True  # with it; a full disk can still be read
         self.batches: list[Batch] = []
         self.tries: asyncio.Queue[Batch] = asyncio.Queue()
         self._open = asyncio.Event()
@@ -78,7 +79,8 @@ class TroubledStore(MemoryStore):
     async def append(self, batch: Batch) -> None:
         self.tries.put_nowait(batch)
         await self._open.wait()
-        self._require_no_trouble()
+        if self.trouble:
+            raise StoreUnavailable(self.trouble)
         await super().append(batch)
         self.batches.append(batch)
 
@@ -98,12 +100,16 @@ class TroubledStore(MemoryStore):
         self._require_no_trouble()
         return await super().answered(key)
 
+    async def forget_ended(self, before: float, at: float, limit: int) -> list[str]:
+        self._require_no_trouble()
+        return await super().forget_ended(before, at, limit)
+
     async def artifact(self, sha256: str) -> ArtifactRow | None:
         self._require_no_trouble()
         return await super().artifact(sha256)
 
     def _require_no_trouble(self) -> None:
-        if self.trouble:
+        if self.trouble and self.reads_fail:
             raise StoreUnavailable(self.trouble)
 
 

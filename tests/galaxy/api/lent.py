@@ -22,6 +22,11 @@ CHAT = "/v1/agent-llm/chat/completions"
 ASK = {"messages": [{"role": "user", "content": "What now?"}], "max_completion_tokens": 100}
 
 
+def bounded(tokens: int) -> dict[str, int]:
+    """Return how an answer's length is bounded for endpoints that know one field or the other."""
+    return {"max_completion_tokens": tokens, "max_tokens": tokens}
+
+
 def llm(server: ModelServer, **more: Any) -> AgentLlm:
     url = f"http://127.0.0.1:{server.server_address[1]}/v1"
     return AgentLlm(**{"url": url, "model": "small", "key": KEY, "price": Price(1.0, 2.0), **more})

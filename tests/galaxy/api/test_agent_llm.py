@@ -13,7 +13,7 @@ from galaxy.api.parts import Parts
 from galaxy.core.attempt import AttemptId
 from tests.device_agents.endpoint import Raw, Refusal
 from tests.galaxy.api.helpers import URL, WITHIN_S, Node
-from tests.galaxy.api.lent import ASK, CHAT, KEY, follower, lending, llm
+from tests.galaxy.api.lent import ASK, CHAT, KEY, bounded, follower, lending, llm
 from tests.galaxy.api.problems import nothing_recorded, problem
 
 pytestmark = pytest.mark.asyncio
@@ -38,9 +38,7 @@ async def test_a_device_that_follows_an_instruction_is_answered_by_the_nodes_mod
         assert said["usage"] == {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
         assert lent.server.paths == ["/v1/chat/completions"]
         assert lent.server.headers[0]["Authorization"] == f"Bearer {KEY}"
-        assert lent.server.asked == [
-            {"model": "small", "stream": False, "messages": ASK["messages"], "max_completion_tokens": 100}
-        ]
+        assert lent.server.asked == [{"model": "small", "stream": False, "messages": ASK["messages"], **bounded(100)}]
 
 
 async def test_what_a_call_may_cost_is_set_aside_and_what_it_did_cost_recorded(node: Node):
@@ -65,9 +63,7 @@ async def test_what_may_be_passed_on_is_passed_on_as_it_is(node: Node):
         answer = await lent.ask({"messages": messages, "max_tokens": 50, **passed})
 
         assert answer.status_code == 200, answer.text
-        assert lent.server.asked == [
-            {"model": "small", "stream": False, "messages": messages, "max_tokens": 50, **passed}
-        ]
+        assert lent.server.asked == [{"model": "small", "stream": False, "messages": messages, **bounded(50), **passed}]
 
 
 async def test_an_answer_is_never_longer_than_what_is_left_of_the_instructions_tokens(node: Node):
@@ -77,6 +73,7 @@ async def test_an_answer_is_never_longer_than_what_is_left_of_the_instructions_t
             assert (await lent.ask(asked)).status_code == 200
 
         limits = [one["max_completion_tokens"] for one in lent.server.asked]
+        assert limits == [one["max_tokens"] for one in lent.server.asked]
         tokens_in = lent.usage()[0]["tokens"] - limits[0]
         assert limits == [500 - tokens_in, 500 - 320 - tokens_in]
 

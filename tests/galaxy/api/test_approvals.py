@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
+from galaxy.core.orchestrator import Orchestrator
 from protocol.vocabulary import Effect
 from tests.galaxy.api.devices import Device, connected, spec
 from tests.galaxy.api.helpers import Node, star, waits
@@ -63,6 +64,19 @@ async def test_more_than_a_page_holds_is_counted(node: Node, tower: Device):
 
     assert ([one["star"] for one in found["items"]], found["total"]) == (["a", "b"], 3)
     problem(await node.http.get("/v1/approvals", params={"limit": 0}), 422, "invalid-request")
+
+
+async def test_of_what_waits_the_placer_keeps_an_index_also_across_a_restart(node: Node, tower: Device):
+    constellation = await node.submit("a", "b", star("far", needs={"device": "nowhere"}), constraints=ONCE)
+    await waiting(node)
+    again = Orchestrator()
+    again.restore(node.core.fleet, list(node.core.constellations.values()), node.clock())
+
+    for core in (node.core, again):
+        assert [(c.id, course.star.id) for c, course in core.placer.asked()] == [
+            (constellation, "a"),
+            (constellation, "b"),
+        ]
 
 
 async def test_an_approved_call_is_made_as_it_was_shown(node: Node, tower: Device):

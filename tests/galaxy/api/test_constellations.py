@@ -89,6 +89,12 @@ REFUSED = {
         [],
         "/stars/0/disconnect/stop_after_s",
     ),
+    "a substitute for what happens once": (
+        [star("a", effects="once", disconnect={"replace": True})],
+        [],
+        "/stars/0/disconnect/replace",
+    ),
+    "a hedge of what asks a person": ([star("a", effects="interactive", hedge=True)], [], "/stars/0/hedge"),
     "half a character": ([star("a", arguments={"x": "\ud800"})], [], "/stars/0/arguments"),
     "half a character in a key": ([star("a", arguments={"\ud800": 1})], [], "/stars/0/arguments"),
     "arguments too large": ([star("a", arguments={"x": "y" * 600_000})], [], "/stars/0/arguments"),

@@ -1,5 +1,7 @@
 """Health, readiness and metrics, and what a node does while its store fails."""
 
+from functools import partial
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -53,15 +55,86 @@ async def test_while_the_store_fails_nothing_is_promised_or_given_out_and_afterw
     assert (await node.http.get("/healthz")).status_code == 200
 
     problem(late, 503, "busy")
-    assert (ready.status_code, ready.json()) == (503, {"status": "unready", "detail": "the store: the disk is full"})
+    since = ready.json().pop("since")
+    assert 0 <= node.clock() - since < 5
+    assert (ready.status_code, ready.json()) == (
+        503,
+        {"status": "unready", "detail": "the store: the disk is full", "since": since},
+    )
+    assert late.headers["Retry-After"] == "1"
     for answer in refused:
         problem(answer, 503, "store-unavailable")
+        assert answer.headers["Retry-After"] == "5"
 
     node.store.trouble = ""
     assert (await calling).attempt == f"{next(iter(node.core.constellations))}/a#1"
     assert (await node.http.get("/readyz")).status_code == 200
     (constellation,) = node.core.constellations
     assert node.store.kinds(constellation) == ["constellation_submitted", "star_leased"]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_request_that_outlived_its_answer_may_be_sent_again_and_is_done_once(node: Node):
+    node.store.trouble = "the disk is full"
+    node.store.reads_fail = False
+    body, key = {"stars": [star("a")]}, {"Idempotency-Key": "k1"}
+    problem(await node.http.post("/v1/constellations", json=body, headers=key), 503, "busy")
+    again = await node.http.post("/v1/constellations", json=body, headers=key)
+    problem(again, 409, "in-progress")
+    assert again.headers["Retry-After"] == "1"
+
+    node.store.trouble = ""
+    await node.runner.durable()
+    replayed = await node.http.post("/v1/constellations", json=body, headers=key)
+
+    assert (replayed.status_code, replayed.headers["Idempotent-Replayed"]) == (200, "true")
+    assert list(node.core.constellations) == [replayed.json()["id"]]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_is_recorded_can_be_read_while_nothing_can_be_written(node: Node):
+    known = await node.submit("a")
+    node.store.trouble, node.store.reads_fail = "the disk is full", False
+    problem(await node.http.post("/v1/constellations", json={"stars": [star("b")]}), 503, "busy")
+    (fresh,) = node.core.constellations.keys() - {known}
+
+    for path in (f"{known}", f"{known}/stars/a", f"{known}/events", ""):
+        assert (await node.http.get(f"/v1/constellations/{path}".rstrip("/"))).status_code == 200
+    problem(await node.http.get(f"/v1/constellations/{fresh}"), 503, "store-unavailable")
+
+
+async def test_a_commit_that_nobody_answers_makes_the_node_unready_before_it_has_failed(node: Node):
+    node.store.shut()
+    node.start(node.http.post("/v1/constellations", json={"stars": [star("a")]}))
+    await node.store.tries.get()
+    assert (await node.http.get("/readyz")).status_code == 200
+    node.clock.jump(7.0)
+    unready = await node.http.get("/readyz")
+    measured = (await node.http.get("/metrics")).text
+    node.store.open()
+    await node.runner.durable()
+
+    assert unready.status_code == 503
+    assert unready.json()["detail"] == "the store: a commit has not been answered for 7 s"
+    assert "galaxy_store_trouble_seconds 7." in measured
+    assert (await node.http.get("/readyz")).status_code == 200
+    assert "galaxy_store_trouble_seconds 0.0" in (await node.http.get("/metrics")).text
+
+
+async def test_when_too_much_waits_more_is_refused_and_not_kept(node: Node, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(runner, "BATCH_ROWS_MAX", 1)
+    monkeypatch.setattr(runner, "INBOX_MAX", 2)
+    node.store.shut()
+    for _ in range(4):
+        assert await waits(node.start(node.http.post("/v1/constellations", json={"stars": [star("a")]})))
+
+    refused = await node.http.post("/v1/constellations", json={"stars": [star("a")]})
+    waiting = node.runner.waiting
+    node.store.open()
+    await node.runner.durable()
+
+    problem(refused, 503, "busy")
+    assert (refused.headers["Retry-After"], waiting, len(node.core.constellations)) == ("1", 2, 4)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -98,3 +171,21 @@ async def test_metrics_can_be_read_by_prometheus(node: Node, laptop: Device):
     assert samples["galaxy_dispatch_to_report_seconds_count"] == 1
     assert samples["galaxy_ready_to_dispatch_seconds_count"] == 2
     assert TOKEN not in answer.text
+
+
+async def test_tellers_who_add_nothing_are_not_heard_without_end_while_the_store_is_gone(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(runner, "BATCH_TELLERS_MAX", 2)
+    node.store.shut()
+    submitting = node.start(node.http.post("/v1/constellations", json={"stars": [star("a")]}))
+    await node.store.tries.get()
+    said: list[int] = []
+    for number in range(9):
+        node.runner.when_durable(partial(said.append, number))
+    assert await waits(submitting)
+
+    assert (node.runner.waiting, said) == (7, [])
+    node.store.open()
+    await node.runner.durable()
+    assert said == list(range(9))

@@ -1,5 +1,6 @@
 """The history of a constellation: who changed what, taking it back, going on elsewhere, asking another planner."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -111,6 +112,29 @@ async def test_the_last_revision_is_taken_back_once_for_the_same_key(node: Node)
     assert [one.json() for one in answers] == [{"id": constellation, "revision": 3, "undone": 2}] * 2
     assert await node.states(constellation) == {"a": "ready"}
     assert (await got(node, constellation, "revisions"))["items"][2]["reason"] == "undo of revision 2"
+
+
+async def test_edits_of_the_same_moment_are_each_told_the_revision_that_they_made(node: Node):
+    """Each has looked at the constellation before any of them was made."""
+    constellation = await node.submit("a")
+    await edited(node, constellation, {"op": "add_star", "star": star("b")})
+    adding = [
+        {"base": 2, "rebase": True, "operations": [{"op": "add_star", "star": star(name)}]} for name in ("x", "y", "z")
+    ]
+    url = f"/v1/constellations/{constellation}/edits"
+    async with asyncio.TaskGroup() as tasks:
+        made = [
+            tasks.create_task(node.http.post(url, json=body, headers={"Idempotency-Key": f"k{n}"}))
+            for n, body in enumerate(adding)
+        ]
+        made.append(tasks.create_task(act(node, constellation, "undo", {"revision": 2}, KEY)))
+    answers = [one.result().json() for one in made]
+    changed = {number: (await got(node, constellation, f"revisions/{number}/diff"))["stars"] for number in range(3, 7)}
+
+    assert [[new["id"] for new in changed[said["revision"]]["added"]] for said in answers] == [["x"], ["y"], ["z"], []]
+    assert [gone["id"] for gone in changed[answers[3]["revision"]]["removed"]] == ["b"]
+    again = await node.http.post(url, json=adding[2], headers={"Idempotency-Key": "k2"})
+    assert again.json() == answers[2]
 
 
 async def test_an_older_revision_is_taken_back_only_while_nothing_it_names_has_changed(node: Node):

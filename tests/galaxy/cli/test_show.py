@@ -110,3 +110,17 @@ def test_where_there_is_no_terminal_lines_are_printed_as_they_come(capsys: pytes
 def test_a_time_that_is_not_there_is_shown_as_nothing():
     assert show.clock(None) == ""
     assert show.clock(1_000_000.0).startswith("1970-01-1")
+
+
+def test_a_person_who_waits_sees_for_what_and_for_how_long_and_a_program_sees_nothing():
+    told = []
+    for terminal in (True, False):
+        out = show.PlainConsole(file=io.StringIO(), width=200, force_terminal=terminal, force_interactive=terminal)
+        with show.waiting(out, f"the model is asked {EVIL}"):
+            pass
+        told.append(out.file.getvalue())
+
+    assert "the model is asked" in told[0]
+    assert "0:00:00" in told[0]
+    assert "owned\x07" not in told[0]
+    assert told[1] == ""

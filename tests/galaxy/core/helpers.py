@@ -38,7 +38,7 @@ from galaxy.core.events import (
 )
 from galaxy.core.goal import ConsultEnd
 from galaxy.core.orchestrator import Orchestrator
-from galaxy.core.orders import AskPlanner, Dispatch, Order, StopAsking
+from galaxy.core.orders import AskPlanner, Dispatch, Order, Reconcile, StopAsking
 from galaxy.core.snapshot import Snapshot, restored, taken
 from galaxy.core.star import Line, Retry, Star, When
 from protocol.vocabulary import Effect, Failure, Held, Holding, Kind, Outcome, Profile, ToolSpec
@@ -207,7 +207,9 @@ def tool(name: str, effect: Effect = Effect.IDEMPOTENT) -> ToolSpec:
 def profile(
     slots: int = 1, tools: tuple[str, ...] = ("shell",), effect: Effect = Effect.IDEMPOTENT, **labels: str
 ) -> Profile:
-    return Profile(Kind.DESKTOP, slots, tuple(tool(name, effect) for name in tools), labels)
+    """Return what a device offers; its tool `look` is pure, whatever the others are."""
+    offered = tuple(tool(name, Effect.PURE if name == "look" else effect) for name in tools)
+    return Profile(Kind.DESKTOP, slots, offered, labels)
 
 
 LAPTOP = profile()
@@ -363,6 +365,9 @@ def told(orders: list[Order]) -> list[str]:
             said.append(f"{type(order).__name__.lower()} {order.constellation}/{order.consult}")
             continue
         what = f" {order.attempt}" if hasattr(order, "attempt") else ""
+        if isinstance(order, Reconcile):
+            said.append(f"{order.verdict} {order.attempt} at {order.device}: {order.reason}")
+            continue
         where = "to" if isinstance(order, Dispatch) else "at"
         said.append(f"{type(order).__name__.lower()}{what} {where} {order.device}")
     return said

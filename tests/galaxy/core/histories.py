@@ -17,7 +17,7 @@ from galaxy.core.edit import (
     UpdateLine,
     UpdateStar,
 )
-from galaxy.core.goal import Budget, ConsultWhen, Goal, Grant, Planning
+from galaxy.core.goal import Budget, ConsultWhen, FactKind, Goal, Grant, Planning
 from galaxy.core.star import (
     INSTRUCT,
     Disconnect,
@@ -193,6 +193,7 @@ def profiles(draw) -> Profile:
     )
 
 
+ABLE = Profile(Kind.DESKTOP, 2, tuple(tool(name, effect) for name, effect in TOOLS.items()), {"room": "attic"})
 SAVIOUR = Profile(Kind.SERVER, 99, tuple(tool(name, effect) for name, effect in TOOLS.items()), {"room": "attic"})
 
 
@@ -201,18 +202,18 @@ SAVIOUR = Profile(Kind.SERVER, 99, tuple(tool(name, effect) for name, effect in 
 plannings = st.builds(
     Planning,
     planner=st.just("x"),
-    when=st.sampled_from(ConsultWhen),
+    when=st.sampled_from([*ConsultWhen, ConsultWhen.ON_FAILURE]),
     answer_within_s=st.just(20.0),
     consults_max=st.integers(1, 6),
     rounds_max=st.integers(1, 3),
-    additions_max=st.integers(0, 4),
+    additions_max=st.sampled_from([0, 2, 4, 8]),
 )
 grants = st.builds(
     Grant,
     tools=st.sampled_from([(), (), tuple(TOOLS), ("shell", "pay", "look")]),
     devices=st.sampled_from([(), (), ("d1",), ("d1", "d2")]),
-    budget=st.just(Budget(tokens=100)),
-    approve=st.sampled_from([(), (), (Effect.ONCE,), (Effect.IDEMPOTENT, Effect.INTERACTIVE)]),
+    budget=st.sampled_from([Budget(tokens=100), Budget(tokens=100, calls=2)]),
+    approve=st.sampled_from([(), (), (), (), (Effect.ONCE,), (Effect.IDEMPOTENT, Effect.INTERACTIVE)]),
     approval_within_s=st.just(50.0),
 )
 goals = st.none() | st.builds(Goal, st.just("to be well"), deadline_s=st.sampled_from([0.0, 0.0, 150.0]))
@@ -224,7 +225,7 @@ def wishes(draw) -> dict:
     return {
         "on_failure": draw(st.sampled_from([None, None, OnFailure.CONSULT, OnFailure.CONSULT, *OnFailure])),
         "on_success": draw(st.sampled_from([None, None, None, *OnSuccess])),
-        "needs_approval": draw(seldom(4)),
+        "needs_approval": draw(seldom(6)),
     }
 
 
@@ -238,20 +239,7 @@ hostile = {
     "fallback": st.sampled_from([Fallback("ask"), Fallback("nova")]),
     "needs_approval": st.booleans(),
 }
-PATCHES = (
-    "retry",
-    "retry",
-    "update",
-    "update",
-    "supersede",
-    "supersede",
-    "skip",
-    "add",
-    "add",
-    "add",
-    "remove",
-    "line",
-)
+PATCHES = ("retry", "retry", "update", "supersede", "supersede", "skip", "add", "add", "remove", "line", "cycle")
 
 
 @st.composite
@@ -259,7 +247,7 @@ def planned_stars(draw, name: str) -> Star:
     """What a planner may write: usually decent, sometimes more than it was granted."""
     drawn = msgspec.structs.replace(draw(stars(name)), effects=None, on_failure=draw(wishes())["on_failure"])
     drawn = msgspec.structs.replace(drawn, retry=RetryPolicy(attempts=1), verify=None)
-    if draw(seldom(2)):
+    if draw(seldom(4)):
         key = draw(st.sampled_from(sorted(hostile)))
         drawn = msgspec.structs.replace(drawn, **{key: draw(hostile[key])})
     return drawn
@@ -268,14 +256,22 @@ def planned_stars(draw, name: str) -> Star:
 @st.composite
 def patches(draw, constellation: Constellation) -> tuple[AnyOperation, ...]:
     """An answer: about the failures that are held, about anything else, or about nothing."""
-    if draw(seldom(5)):
+    consult = constellation.dialogue.consult
+    kinds = {fact.kind for fact in consult.facts} if consult else set()
+    if kinds == {FactKind.ENDED} and draw(st.booleans()):
+        return ()
+    if draw(seldom(7)):
         return draw(edits(constellation))
-    held = [name for name, course in constellation.courses.items() if course.failure_held]
-    others = [*constellation.courses, "nova"]
-    new = [name for name in "ghijkl" if name not in constellation.courses]
+    courses = constellation.courses
+    held = [name for name, course in courses.items() if course.failure_held]
+    others = [*courses] or ["nova"]
+    open_ones = [name for name, course in courses.items() if course.state in NOT_STARTED] or others
+    back = [(t, s) for t in open_ones for s in constellation.into.get(t, ())]
+    new = [name for name in "ghijkl" if name not in courses]
     made: list[AnyOperation] = []
-    for kind in draw(st.lists(st.sampled_from(PATCHES), max_size=4)):
-        old = draw(st.sampled_from(held * 4 + others))
+    wanted = ["add"] if kinds == {FactKind.GOAL} else PATCHES
+    for kind in draw(st.lists(st.sampled_from(wanted), min_size=draw(st.sampled_from([0, 1, 1, 1, 1])), max_size=3)):
+        old = draw(st.sampled_from(held * 8 + open_ones * 2 + others))
         fresh = new.pop() if new else "g"
         match kind:
             case "retry":
@@ -290,6 +286,8 @@ def patches(draw, constellation: Constellation) -> tuple[AnyOperation, ...]:
                 made.append(RemoveStar(old))
             case "line":
                 made.append(AddLine(Line(draw(st.sampled_from(others)), old, draw(st.sampled_from(list(When)[:3])))))
+            case "cycle" if back:
+                made.append(AddLine(Line(*draw(st.sampled_from(back)))))
             case _:
                 made.append(AddStar(draw(planned_stars(fresh))))
     return tuple(made)

@@ -105,33 +105,45 @@ class Watched(RuleBasedStateMachine):
 
     def fingerprint(self) -> bytes:
         core = self.core
-        timers = [list(timers._at.items()) for timers in (core._timers, core._questions)]
+        timers = [
+            list(timers._at.items())
+            for timers in (
+                core._timers,
+                core._questions,
+                core._absences,
+                core.leases._timers,
+                core.leases.rivals._timers,
+            )
+        ]
         indexes = [core.placer.held, core.placer._free, core.placer._asked, timers, core.placer._queue.demands()]
         courses = [encoded(constellation) for constellation in core.constellations.values()]
         return b"".join([*courses, _encoder.encode(core.fleet), repr(indexes).encode()])
 
     def held_now(self) -> list[tuple[str, str]]:
         """Return the attempts that are held, with their holders."""
-        return sorted(
-            (f"{c}/{star}#{self.core.constellations[c].courses[star].attempts[-1].number}", device)
-            for device, keys in self.core.placer.held.items()
-            for c, star in keys
-        )
+        return sorted((str(name), device) for device, names in self.core.placer.held.items() for name in names)
 
     # What stays true.
 
     @invariant()
-    def each_star_has_at_most_one_holder(self):
-        held = Counter(key for keys in self.core.placer.held.values() for key in keys)
-        by_course = {
-            (c.id, star): course.attempt.device
+    def devices_hold_the_open_attempts_and_no_star_has_two_that_may_not_be_repeated(self):
+        held = Counter((str(name), device) for device, names in self.core.placer.held.items() for name in names)
+        is_open = Counter(
+            (f"{c.id}/{star}#{attempt.number}", attempt.device)
             for c in self.core.constellations.values()
             for star, course in c.courses.items()
-            if course.state in HELD_BY_DEVICE
-        }
-        assert set(held) == set(by_course), "I1"
-        assert all(self.core.placer.held[device].keys() >= {key} for key, device in by_course.items())
-        assert set(held.values()) <= {1}
+            for attempt in course.open
+        )
+        assert held == is_open, "I1"
+        for c in self.core.constellations.values():
+            loose = {(star, a.number) for star, k in c.courses.items() if k.state in TERMINAL for a in k.open}
+            assert loose == set(c.loose)
+            for course in c.courses.values():
+                attempts = course.open
+                assert bool(attempts) or course.state not in HELD_BY_DEVICE, "I1"
+                assert not attempts or course.state in HELD_BY_DEVICE or course.state in TERMINAL
+                assert len({attempt.device for attempt in attempts}) == len(attempts) <= 2
+                assert len(attempts) < 2 or {attempt.effect for attempt in attempts} <= REPEATABLE, "I1"
 
     @invariant()
     def what_has_ended_never_changes(self):
@@ -220,9 +232,11 @@ class Watched(RuleBasedStateMachine):
     def nothing_is_left_behind(self):
         core = self.core
         assert not any(core.placer.held.values()), "a lease leaked its slot"
-        indexes = (core._timers._at, core._questions._at, core.placer._queue, core.placer._asked, core._lapsed)
+        indexes = (core._timers._at, core._questions._at, core.placer._queue, core.placer._asked, core.placer._wishes)
         assert [len(index) for index in (*indexes, core._ending)] == [0] * 6
-        assert core.next_deadline() is None
+        assert core.leases.next() is None
+        assert set(core._absences._at) == {d for d in core.fleet.devices if core.fleet.lost_at(d) is not None}
+        assert list(core._pins) == []
 
 
 def verdict_of(c: Constellation, star: str) -> Any:

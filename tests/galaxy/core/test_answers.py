@@ -184,3 +184,28 @@ def test_a_line_into_a_star_counts_as_a_change_of_it():
 
     with pytest.raises(Refused, match="star b was changed by revision 2"):
         log.core.check(answer(UpdateStar(star("b")), base=1))
+
+
+@pytest.mark.parametrize(
+    ("granted", "missing"),
+    [(("shell",), "instruct"), (("instruct",), "shell"), (("instruct", "look"), "shell"), (("instruct", "shell"), "")],
+)
+def test_an_instruction_is_granted_by_its_own_name_and_by_that_of_each_tool_that_it_may_call(granted, missing):
+    told_to = star("i", tool="instruct", instruction=Instruction("tidy up", tools=("shell",)))
+    grant, log = Grant(tools=granted), KeptLog()
+    if not missing:
+        log.core.check(submit(told_to, grant=grant))
+        return
+
+    with pytest.raises(NotGranted, match=f"star i would use {missing}, which is not granted") as refused:
+        log.core.check(submit(told_to, grant=grant))
+    assert refused.value.place == "/stars/0/tool"
+
+
+def test_what_was_recorded_when_less_had_to_be_granted_is_still_read():
+    """A log may hold an instruction by whose grant `instruct` was not named."""
+    log = KeptLog()
+    told_to = star("i", tool="instruct", instruction=Instruction("tidy up", tools=("shell",)))
+    log._applied(submit(told_to, grant=Grant(tools=("shell",))))
+
+    assert log.states() == {"i": "ready"}

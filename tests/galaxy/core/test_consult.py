@@ -1,16 +1,33 @@
 """What becomes a question, what it holds, and what each answer does."""
 
 import pytest
+from msgspec.structs import replace
 
 from galaxy.core.checks import recorded_refusal
-from galaxy.core.edit import AddLine, AddStar, RemoveStar, Skip, Supersede
+from galaxy.core.edit import AddStar, Skip, Supersede, UpdateStar
 from galaxy.core.edit import Retry as TryAgain
 from galaxy.core.errors import NoProgress, NotGranted, StaleConsult
 from galaxy.core.events import AnswerRefused, ConstellationEnded, ConsultClosed, ConsultOpened
 from galaxy.core.goal import ConsultWhen, FactKind, Goal, Grant, Planning
-from galaxy.core.star import OnFailure, OnSuccess, Timeouts, When
+from galaxy.core.star import INSTRUCT, Fallback, Instruction, Needs, OnFailure, OnSuccess, Timeouts, Verify, When
 
-from .helpers import KeptLog, answer, cancel, close, device, done, fail, line, reach, refuse, resume, star, submit, told
+from .helpers import (
+    KeptLog,
+    answer,
+    cancel,
+    close,
+    device,
+    done,
+    edit,
+    fail,
+    line,
+    reach,
+    refuse,
+    resume,
+    star,
+    submit,
+    told,
+)
 
 CONSULT = OnFailure.CONSULT
 
@@ -118,29 +135,6 @@ def test_what_replaces_a_failed_star_makes_up_for_it():
     assert log.states() == {"a": "failed", "b": "succeeded", "a2": "succeeded"}
 
 
-@pytest.mark.parametrize(
-    "contradiction", [TryAgain("a"), Skip("a"), AddLine(line("x>a"))], ids=["retry", "skip", "line"]
-)
-def test_a_star_that_is_superseded_is_not_also_tried_again_skipped_or_put_back(contradiction):
-    log = failed()
-    more = (AddStar(star("x")), contradiction) if isinstance(contradiction, AddLine) else ()
-    before = () if more else (contradiction,)
-    log.feed(answer(*before, Supersede("a", star("a2")), *more))
-
-    assert log.states()["a"] == "failed"
-    assert log.course("a").stopping == ""
-
-
-@pytest.mark.parametrize("first", [TryAgain("a"), Supersede("a", star("a2"))], ids=["retry", "supersede"])
-def test_a_star_that_the_same_edit_removes_is_not_looked_for(first):
-    log = KeptLog()
-    log.feed(submit(star("a", on_failure=CONSULT, timeouts=Timeouts(queue_s=5.0)), star("z"), planning=Planning("x")))
-    log.wait(6.0)
-    log.feed(answer(first, RemoveStar("a"), at=7.0))
-
-    assert "a" not in log.states()
-
-
 def test_a_goal_without_a_plan_has_failed_with_the_reason():
     log = KeptLog()
     log.feed(submit(goal=Goal("tea"), planning=Planning("x")), close(at=1.0))
@@ -167,9 +161,65 @@ def test_a_goal_that_takes_too_long_is_cancelled():
     assert log.constellation().cancelled == "its deadline of 10 s has passed"
 
 
-def test_only_granted_devices_and_tools_are_used_whoever_edits():
+NOT_GRANTED = [
+    (star("n", tool="pay"), "/star/tool"),
+    (star("n", needs=Needs(tools=("pay",))), "/star/tool"),
+    (star("n", verify=Verify("pay", "true")), "/star/tool"),
+    (star("n", fallback=Fallback("pay")), "/star/tool"),
+    (star("n", tool=INSTRUCT, instruction=Instruction("do it")), "/star/tool"),
+    (star("n", needs=Needs(device="laptop")), "/star/needs/device"),
+]
+
+
+@pytest.mark.parametrize(("beyond", "place"), NOT_GRANTED, ids=["tool", "need", "proof", "other", "words", "device"])
+def test_only_granted_devices_and_tools_are_used_whoever_edits(beyond, place):
     log = KeptLog()
     grant = Grant(tools=("shell",), devices=("tower",))
-    log.feed(*device(), submit(star("a", on_failure=CONSULT), planning=Planning("x"), grant=grant))
-
+    first = submit(star("a", on_failure=CONSULT), star("b"), line("a>b"), planning=Planning("x"), grant=grant)
+    log.feed(*device(tools=("shell", "pay")), first)
     assert log.why("a") == "no device is able: laptop: the constellation is not granted it"
+    assert told(log.feed(*device("tower"))) == ["dispatch c/a#1 to tower"]
+    log.feed(fail("c/a#1", by="tower"))
+    log.wait(1.5)
+
+    with pytest.raises(NotGranted) as refused:
+        log.core.check(submit(beyond, grant=grant, c="d"))
+    assert refused.value.place == place.replace("/star", "/stars/0")
+    for operation in (AddStar(beyond), UpdateStar(replace(beyond, id="b")), Supersede("a", beyond)):
+        for by in (answer(operation), edit(operation, by="anna")):
+            with pytest.raises(NotGranted) as refused:
+                log.core.check(by)
+            if beyond.verify is None or not by.consult:  # a planner says nothing of verifying in any case
+                assert refused.value.place == f"/operations/0{place}"
+
+
+def test_a_failure_without_an_attempt_that_is_answered_the_same_way_is_no_progress():
+    log = KeptLog()
+    stars = (star("q", tool="rare", on_failure=CONSULT, timeouts=Timeouts(queue_s=5.0)), star("z"))
+    log.feed(*device(), submit(*stars, planning=Planning("x")))
+    log.wait(6.0)
+    log.feed(
+        answer(Supersede("q", star("q~2", tool="rare", on_failure=CONSULT, timeouts=Timeouts(queue_s=5.0))), at=6.0)
+    )
+    log.wait(12.0)
+    assert [course.failure.code for course in (log.course("q"), log.course("q~2"))] == ["queue_timeout"] * 2
+
+    again = star("q3", tool="rare", on_failure=CONSULT, timeouts=Timeouts(queue_s=5.0))
+    with pytest.raises(NoProgress):
+        log.core.check(answer(Supersede("q~2", again), to=2, base=2, at=12.0))
+    log.core.check(answer(Supersede("q~2", star("q3")), to=2, base=2, at=12.0))
+
+
+def test_arguments_that_still_cannot_be_had_after_the_same_answer_are_no_progress():
+    log = KeptLog()
+    wants = {"x": {"$from": "a", "pointer": "/n"}}
+    stars = (star("a"), star("b", arguments=wants, on_failure=CONSULT))
+    log.feed(*device(), submit(*stars, planning=Planning("x")), done("c/a#1", result={"m": 1}))
+    log.wait(2.0)
+    assert log.course("b").failure.code == "binding_unresolved"
+    log.feed(answer(TryAgain("b")))
+    log.wait(4.0)
+
+    with pytest.raises(NoProgress):
+        log.core.check(answer(TryAgain("b"), to=2, base=2, at=4.0))
+    log.core.check(answer(Skip("b"), to=2, base=2, at=4.0))

@@ -6,9 +6,17 @@ from galaxy.core.attempt import LeaseEnd
 from galaxy.core.edit import AddLine, AddStar, Skip, UpdateStar
 from galaxy.core.edit import Retry as TryAgain
 from galaxy.core.errors import Conflict
-from galaxy.core.events import ConstellationEnded, ConstellationPaused, LeaseEnded, StarLeased
-from galaxy.core.star import OnFailure, When
+from galaxy.core.events import (
+    ConstellationEnded,
+    ConstellationPaused,
+    LeaseEnded,
+    StarLeased,
+    StopBegun,
+    StopUnconfirmed,
+)
+from galaxy.core.star import Disconnect, OnFailure, When
 from galaxy.core.states import ConstellationState
+from protocol.vocabulary import Failure, Outcome
 
 from .helpers import (
     AGAIN,
@@ -29,6 +37,7 @@ from .helpers import (
     pair,
     pause,
     reloaded,
+    report,
     resume,
     star,
     stopped,
@@ -49,7 +58,7 @@ def test_cancel_ends_what_waits_at_once_and_stops_what_runs_while_others_go_on()
     assert [(order.attempt.star, order.reason) for order in orders] == [("a", "enough"), ("b", "enough")]
     assert log.states() == {"a": "leased", "b": "leased", "z": "cancelled"}
     assert log.core.constellations["c"].state is ConstellationState.CANCELLING
-    assert log.why("a") == "stopping: enough"
+    assert log.why("a") == "stopping: enough; laptop has not answered yet"
     assert told(log.feed(stopped("c/a#1", 3.0))) == ["dispatch other/o#1 to laptop"]
     log.feed(stopped("c/b#1", 4.0))
     assert [ended.state for ended in log.of(ConstellationEnded)] == [ConstellationState.CANCELLED]
@@ -81,16 +90,36 @@ def test_what_fails_while_it_is_being_stopped_is_not_tried_again():
     assert (log.states(), log.course("a").failure) == ({"a": "cancelled"}, AGAIN)
 
 
-def test_a_device_that_does_not_confirm_a_stop_is_not_waited_for_for_ever():
+def test_nothing_is_shown_as_cancelled_while_a_device_may_still_act():
     log = Log()
     log.feed(*device(), submit(star("a")), accept("c/a#1"), cancel(2.0))
     log.wait(31.9)
-    assert log.states() == {"a": "running"}
-    log.wait(32.0)
+    assert log.of(StopUnconfirmed) == []
+    log.wait(1_000.0)
 
-    assert [ended.cause for ended in log.of(LeaseEnded)] == [LeaseEnd.UNCONFIRMED]
+    (told,) = log.of(StopUnconfirmed)
+    assert told.at == 32.0
+    assert (log.states(), log.core.load()) == ({"a": "running"}, {"laptop": (1, 1)})
+    assert log.core.constellations["c"].state is ConstellationState.CANCELLING
+    assert log.why("a") == "stopping: enough; laptop has not confirmed it and may still act"
+
+    log.feed(StopBegun(at=1_001.0, constellation="c", star="a", attempt=1, device="laptop"))
+    log.feed(report("c/a#1", Outcome.CANCELLED, at=1_002.0, failure=Failure("killed", "it was killed")))
     assert log.states() == {"a": "cancelled"}
-    assert log.core.load() == {"laptop": (0, 1)}
+    assert log.course("a").attempts[0].failure.code == "killed", "how it was stopped is kept"
+
+
+def test_a_device_that_is_gone_has_stopped_by_its_own_rule_and_the_cancel_is_over():
+    log = Log()
+    gone = Disconnect(lost_after_s=500.0, stop_after_s=50.0)
+    log.feed(*device(), submit(star("a", disconnect=gone)), accept("c/a#1"), cancel(2.0), disconnect(at=3.0))
+    log.wait(53.9)
+    assert log.states() == {"a": "running"}
+    log.wait(3.0 + 50.0 * 1.02 + 1.0)
+
+    assert [ended.cause for ended in log.of(LeaseEnded)] == [LeaseEnd.LOST]
+    assert log.states() == {"a": "cancelled"}
+    assert log.core.load() == {}
 
 
 def test_a_stop_is_said_again_to_a_device_that_comes_back():
@@ -98,7 +127,7 @@ def test_a_stop_is_said_again_to_a_device_that_comes_back():
     log.feed(*device(), submit(star("a")), accept("c/a#1"), disconnect(at=2.0), cancel(3.0))
 
     assert told(log.feed(connect(at=4.0, resumed=True))) == ["revoke c/a#1 at laptop"]
-    assert told(log.feed(connect(at=5.0, held=("c/a#1",), boot="boot-2"))) == ["revoke c/a#1 at laptop"]
+    assert told(log.feed(connect(at=5.0, held=("c/a#1",), boot="boot-2"))) == ["stop c/a#1 at laptop: enough"]
     log.feed(disconnect(at=6.0), connect(at=7.0, boot="boot-3"))
     assert log.states() == {"a": "cancelled"}, "it is not held any more"
 
@@ -107,6 +136,7 @@ def test_a_stop_that_is_under_way_survives_a_reload_with_its_deadline():
     log = Log()
     log.feed(*device(), submit(star("a")), accept("c/a#1"), cancel(2.0))
     after = reloaded(log)
+    after.feed(disconnect(at=3.0))
 
     after.wait(100.0)
     assert after.states() == {"a": "cancelled"}

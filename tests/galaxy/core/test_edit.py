@@ -297,13 +297,6 @@ def test_skipping_says_who_did_it_where_no_reason_is_given():
     assert log.course("n").cause == "skipped by an edit"
 
 
-def test_trying_again_and_skipping_in_one_edit_skips():
-    log = diamond()
-    log.feed(edit(Retry("r"), Skip("r")))
-
-    assert log.states()["r"] == "skipped"
-
-
 def test_a_new_star_may_be_skipped_by_its_own_lines_before_it_is_skipped_by_hand():
     log = diamond()
     log.feed(edit(AddStar(star("n")), AddLine(line("gone>n")), Skip("n", "by hand")))

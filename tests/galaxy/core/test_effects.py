@@ -219,7 +219,7 @@ def test_a_verification_that_will_not_work_is_given_up_at_once():
 def test_a_verification_that_no_device_can_make_leaves_the_outcome_unknown_and_does_not_wait_for_ever():
     log = once(verify=PROOF, timeouts=Timeouts(queue_s=600.0))
     log.feed(revoke(at=2.0))
-    assert log.why("a") == "no device is able: laptop: it is revoked; tower: the star is pinned to laptop"
+    assert log.why("a") == "no device is able: laptop: it is revoked: stolen; tower: the star is pinned to laptop"
     log.wait(700.0)
 
     assert [failed.failure.code for failed in log.of(StarFailed)] == ["outcome_unknown"]

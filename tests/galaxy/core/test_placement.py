@@ -227,7 +227,7 @@ def test_what_has_ended_leaves_nothing_behind():
     assert core.placer._queue._places <= 2 * len(core.placer._queue) + ready.SLACK + 1
     assert len(core._timers._heap) <= 2 * len(core._timers._at) + SLACK + 1
     assert not core._timers._at
-    assert [len(index) for index in (core._ending, core._proofs, core._judged, core._lapsed)] == [0] * 4
+    assert [len(index) for index in (core._ending, core._proofs, core._judged, core.leases._lapsed)] == [0] * 4
     assert core.placer.held == {"laptop": {}}
 
 

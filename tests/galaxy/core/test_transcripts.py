@@ -14,8 +14,22 @@ import pytest
 
 from galaxy.core.edit import AddLine, AddStar, AnyOperation, RemoveLine, RemoveStar, Retry, Skip, Supersede, UpdateStar
 from galaxy.core.errors import InvalidEdit, Refused
-from galaxy.core.events import ConstellationEnded, EffectJudged, Event, LeaseEnded, LineJudged, NodeStarted, StarFailed
-from galaxy.core.star import Disconnect, Line, OnFailure, Star, Timeouts, Verify, When
+from galaxy.core.events import (
+    ApprovalRequested,
+    AttemptRevoked,
+    ConstellationEnded,
+    ConsultClosed,
+    ConsultOpened,
+    EffectJudged,
+    Event,
+    LeaseEnded,
+    LineJudged,
+    NodeStarted,
+    StarFailed,
+    StopUnconfirmed,
+)
+from galaxy.core.goal import ConsultWhen, Goal, Planning
+from galaxy.core.star import Disconnect, Line, OnFailure, OnSuccess, Star, Timeouts, Verify, When
 from galaxy.core.star import Retry as RetryPolicy
 from protocol.vocabulary import Effect, Failure
 
@@ -79,6 +93,9 @@ def told_of(event: Event) -> str:
     match event:
         case LeaseEnded():
             return f"lease of {event.constellation}/{event.star}#{event.attempt} ended: {event.cause}"
+        case StopUnconfirmed() | AttemptRevoked():
+            name = f"{event.constellation}/{event.star}#{event.attempt}"
+            return f"{'stop' if isinstance(event, StopUnconfirmed) else 'end'} of {name}: {event.reason}"
         case StarFailed():
             return f"{event.constellation}/{event.star} failed: {event.failure.code}"
         case LineJudged():
@@ -89,6 +106,13 @@ def told_of(event: Event) -> str:
             return (
                 f"the effect of {event.constellation}/{event.star} {'happened' if event.happened else 'did not happen'}"
             )
+        case ConsultOpened():
+            about = " ".join(f"{fact.kind}:{fact.star}".rstrip(":") for fact in event.facts)
+            return f"question {event.constellation}/{event.consult} is opened: {about}"
+        case ConsultClosed():
+            return f"question {event.constellation}/{event.consult} is closed: {event.end}"
+        case ApprovalRequested():
+            return f"may {event.constellation}/{event.star}#{event.attempt} call {event.tool} at {event.device}?"
         case ConstellationEnded():
             causes = "".join(f", {f.star}: {f.failure.code} by {f.handled_by or 'nobody'}" for f in event.failures)
             return f"{event.constellation} ended: {event.state}{causes}"
@@ -126,7 +150,24 @@ def parsed(log: Log, at: float, verb: str, words: list[str]) -> Iterator[Event]:
             failure = Failure("busy", "try again", retryable=True) if kind else Failure("oops", "it broke")
             yield getattr(helpers, verb)(attempt, at, by=name, failure=failure)
         case _:
-            raise ValueError(f"{verb} {words}")
+            yield answered(log, at, verb, words)
+
+
+def answered(log: Log, at: float, verb: str, words: list[str]) -> Event:
+    """Return what passes between a constellation, its planner and people."""
+    match verb, words:
+        case "goal", [name, *words_of_goal]:
+            return helpers.submit(
+                c=name, at=at, goal=Goal(" ".join(words_of_goal)), planning=Planning("x", when=ConsultWhen.ON_FAILURE)
+            )
+        case (("answer" | "stale-answer"), [name, number, *operations]):
+            base = log.core.constellations[name].revision - (verb == "stale-answer")
+            return helpers.answer(*map(operation, operations), to=int(number), base=base, at=at, c=name)
+        case (("reach" | "give_up" | "refuse" | "close"), [name, number]):
+            return getattr(helpers, verb)(to=int(number), at=at, c=name)
+        case (("approve" | "deny"), [attempt]):
+            return getattr(helpers, verb)(attempt, at)
+    raise ValueError(f"{verb} {words}")
 
 
 def pieces(text: str) -> Iterator[Star | Line]:
@@ -158,6 +199,12 @@ def star_of(text: str) -> Star:
                 more["verify"] = Verify("look", "result == true")
             case "pause":
                 more["on_failure"] = OnFailure.PAUSE
+            case "consult":
+                more["on_failure"] = OnFailure.CONSULT
+            case "tell":
+                more["on_success"] = OnSuccess.CONSULT
+            case "approval":
+                more["needs_approval"] = True
             case "from":
                 more["arguments"] = {"x": {"$from": value}}
             case "run" | "queue":

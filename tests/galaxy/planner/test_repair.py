@@ -331,8 +331,8 @@ def test_a_fallback_that_nobody_could_make_is_left_alone(fallback: Fallback, gra
 # What is never repaired, and how the rules are asked.
 
 
-@pytest.mark.parametrize("code", ["approval_denied", "approval_expired", "outcome_unknown"])
-def test_a_persons_no_and_an_unknown_outcome_are_never_repaired(code: str):
+@pytest.mark.parametrize("code", ["approval_denied", "approval_expired", "outcome_unknown", "result_undelivered"])
+def test_a_persons_no_and_what_has_or_may_have_happened_are_never_repaired(code: str):
     assert nothing(failed(Failure(code, "no", retryable=True), fallback=Fallback("system.info")))
 
 

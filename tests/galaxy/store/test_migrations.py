@@ -86,3 +86,20 @@ async def test_a_database_of_a_newer_version_is_refused_and_left_alone(database:
         await database.open()
 
     assert await database.run(revision_of) == "9999"
+
+
+@pytest.mark.asyncio
+async def test_what_older_events_name_counts_as_used_after_the_migration(database: Database):
+    named, unnamed = "ab" * 32, "cd" * 32
+    await database.run(migrate, "0002")
+    async with database.engine.begin() as connection:
+        for name in (named, unnamed):
+            await connection.execute(text(f"INSERT INTO artifacts VALUES ('{name}', 1, 'text/plain', 1.0)"))  # noqa: S608
+        insert = text("INSERT INTO events VALUES ('c', 1, 'k', 1.0, :body)")
+        await connection.execute(insert, {"body": f'{{"x":{{"$artifact":"{named}"}},"y":"{"ef" * 32}"}}'.encode()})
+
+    store = await database.open()
+    unused = await store.unused_artifacts(2.0, 10)
+    await store.close()
+
+    assert [row.sha256 for row in unused] == [unnamed]

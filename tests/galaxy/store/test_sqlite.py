@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from galaxy.store import Durability, checkpoints, open_store, sqlite
+from galaxy.store import Durability, checkpoints, open_store, sqlite, sqlite_check
 from galaxy.store.contract import Store
 from galaxy.store.errors import StoreCorrupt, StoreInUse, StoreUnavailable
 from galaxy.store.sqlite import open_sqlite
@@ -91,7 +91,7 @@ async def test_only_its_owner_can_read_the_folder_and_the_file(tmp_path: Path):
 @pytest.fixture(params=["checked whole", "checked where it hurts"])
 def checking(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param != "checked whole":
-        monkeypatch.setattr(sqlite, "CHECKED_WHOLE_BYTES_MAX", 0)
+        monkeypatch.setattr(sqlite_check, "CHECKED_WHOLE_BYTES_MAX", 0)
 
 
 @pytest.mark.usefixtures("checking")

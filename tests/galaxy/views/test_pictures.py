@@ -69,6 +69,11 @@ def test_an_attempt_is_shown_with_why_it_was_made_there():
         "ran_s": 0.0,
         "note": None,
         "fraction": None,
+        "beside": None,
+        "stopping": None,
+        "stopping_at": None,
+        "unconfirmed": False,
+        "late": None,
         "placement": {
             "candidates": [{"device": "laptop", "starts_in_s": 0.0, "held": 0, "slots": 1}],
             "refused": {"phone": "no such tool"},
