@@ -64,7 +64,7 @@ CALLS: dict[str, Exceptions] = {
         "nebulabench/soak.py": "the moments between two kills are what is under test",
     },
     "create_task": {
-        "device_agents/agent.py": "the agent's one group: the dialling, the clock, the probes, and a task for each call",
+        "device_agents/agent.py": "the one group: the dialling, the clock, the probes, a task for each call",
         "device_agents/calls.py": "a task for each call, in the agent's group",
         "device_agents/health.py": "the group of all probes: one that hangs holds up no other",
         "galaxy/node.py": "the node's one group: the runner beside the server",
