@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from galaxy.core.constellation import Constellation
-from galaxy.core.edit import Supersede, named
+from galaxy.core.edit import RemoveStar, Supersede, named
 from galaxy.core.events import (
     ApprovalDenied,
     ApprovalGiven,
@@ -125,7 +125,8 @@ def _is_an_answer(was: Picture, c: Constellation, consult: int) -> None:
 def _stands_on_what_was_seen(was: Picture, event: ConstellationEdited) -> None:
     then, now = was.revisions[event.base], was.revisions[was.revision]
     for operation in event.edit.operations:
-        for name in named(operation):
+        gone = operation.id if isinstance(operation, RemoveStar) else ""
+        for name in (*named(operation), *(name for name in now if gone in now[name][1])):
             if name in now:
                 assert then.get(name) == now[name], f"{name} is not what the planner saw"
 
