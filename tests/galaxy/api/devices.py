@@ -184,7 +184,7 @@ class Device:
 
     def finish(self, report: Report) -> None:
         """Let a call end; it is said by the next `flush`, on this socket or the next."""
-        self._do(self.desk.finished(report))
+        self._do(self.desk.finished(report, self._node.clock()))
 
     def hello(self, challenge: Challenge) -> Hello:
         proof = proof_of(challenge.galaxy, challenge.nonce, self.name, self.boot)
