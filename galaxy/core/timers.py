@@ -46,9 +46,10 @@ class Timers(Generic[K]):
 
     def pop_due(self, now: float) -> K | None:
         """Return a key whose deadline has come, the earliest first, and forget the deadline."""
-        at = self.next()
-        if at is None or at > now:
-            return None
-        key = heappop(self._heap)[2]
-        del self._at[key]
-        return key
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            at, _, key = heappop(heap)
+            if self._at.get(key) == at:
+                del self._at[key]
+                return key
+        return None

@@ -183,7 +183,7 @@ class Placer:
             candidates = ranked(self.loads(found.able), self.mean_run_s(course.star.tool))
             if not candidates or candidates[0].device not in self._free:
                 continue
-            self._queue.take(demand)
+            self._queue.take(demand, place)
             yield self._placed(now, place, course, candidates, found)
             stars.again(demand)
 
