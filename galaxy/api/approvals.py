@@ -152,13 +152,15 @@ async def _attempt(
 ) -> tuple[AttemptId, float]:
     """Return the attempt that is decided about, and when it was asked about; raise Problem or Refused if it was not.
 
-    With that time, the decision is not taken for one about a question that is put between now and its record.
+    With that time, the decision is not taken for one about a question that is put later: than whoever decided has read,
+    where they say so, and else than now.
     """
     found = await node.open_constellation(constellation_id)
     course = found.course(star_id)
     approval = course.approval if course.needs_approval else None
     if approval and decision.attempt in (None, approval.attempt):
-        return AttemptId(constellation_id, star_id, approval.attempt), approval.asked_at
+        asked_at = approval.asked_at if decision.asked_at is None else decision.asked_at
+        return AttemptId(constellation_id, star_id, approval.attempt), asked_at
     if decision.attempt is None:
         raise Conflict(f"{constellation_id}/{star_id} does not wait for approval")
     return AttemptId(constellation_id, star_id, decision.attempt), 0.0

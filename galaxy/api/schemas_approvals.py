@@ -15,6 +15,9 @@ class DecisionIn(Strict):
     """A yes or a no to one attempt."""
 
     attempt: int | None = Field(default=None, ge=1, le=10**9, description="default: the one that is asked about")
+    asked_at: float | None = Field(
+        default=None, description="as listed: the decision is about this very question, and about none that came after"
+    )
     reason: Text = Field(default="", description="of a no, it becomes part of the failure")
 
 

@@ -4,14 +4,17 @@ import msgspec
 
 from .constellation import Constellation
 from .edit import AddLine, AddStar, AnyOperation
-from .star import Line, Star
-from .states import SKIPPED
+from .star import Line, Star, When
+from .states import FAILED, SKIPPED
 
 STEM_CHARS_MAX = 72  # a name has 80
 
 
 def regrown(constellation: Constellation, star_id: str) -> tuple[AnyOperation, ...]:
-    """Return the operations that add a copy of a failed star, and of all that was skipped behind it."""
+    """Return the operations that add a copy of a failed star, and of all that was skipped behind it.
+
+    A failure line leads to the copy: if that succeeds, it has made up for the failure.
+    """
     names: dict[str, str] = {}
     taken: set[str] = set()
     old = [star_id]
@@ -24,6 +27,8 @@ def regrown(constellation: Constellation, star_id: str) -> tuple[AnyOperation, .
     for one in names:
         star = constellation.rebound(constellation.courses[one].star, names)
         operations.append(AddStar(msgspec.structs.replace(star, id=names[one])))
+    if constellation.courses[star_id].state is FAILED:
+        operations.append(AddLine(Line(star_id, names[star_id], When.FAILURE)))
     for one in names:
         for source, line in constellation.into.get(one, {}).items():
             if not line.implied:

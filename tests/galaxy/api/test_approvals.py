@@ -134,6 +134,18 @@ async def test_what_does_not_wait_for_approval_cannot_be_decided(node: Node, tow
     await tower.succeed(await tower.call())
 
 
+@pytest.mark.parametrize("verb", ["approve", "deny"])
+async def test_a_decision_about_a_question_that_has_lapsed_is_none_about_the_next(node: Node, tower: Device, verb: str):
+    constellation = await node.submit("a", constraints=ONCE)
+    (first,) = await waiting(node)
+    refused = await decide(node, constellation, verb, json={"asked_at": first["asked_at"] - 1.0})
+    assert problem(refused, 409, "conflict")["detail"]
+    assert await node.states(constellation) == {"a": "ready"}
+
+    answer = await decide(node, constellation, verb, json={"asked_at": first["asked_at"]})
+    assert answer.status_code == 200
+
+
 async def test_a_call_is_decided_about_once(node: Node, tower: Device):
     constellation = await node.submit("a", constraints=ONCE)
     await waiting(node)

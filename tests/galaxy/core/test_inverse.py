@@ -16,8 +16,10 @@ from galaxy.core.edit import (
     UpdateStar,
     inverse,
 )
+from galaxy.core.events import ConstellationEnded
 from galaxy.core.regrow import regrown
 from galaxy.core.star import Line, When
+from galaxy.core.states import ConstellationState
 
 from .helpers import Log, device, done, edit, fail, line, star, submit, told
 
@@ -98,6 +100,7 @@ def test_a_failed_star_grows_anew_with_all_that_was_skipped_behind_it():
     operations = regrown(log.core.constellations["c"], "a")
     assert [op.star.id for op in operations if isinstance(op, AddStar)] == ["a~2", "b~2", "d~2", "e~2"]
     assert [op.line for op in operations if isinstance(op, AddLine)] == [
+        Line("a", "a~2", When.FAILURE),
         Line("a~2", "d~2"),
         Line("b~2", "d~2", When.ALWAYS),
         Line("d~2", "e~2", When.CONDITION, "result > 1"),
@@ -108,6 +111,17 @@ def test_a_failed_star_grows_anew_with_all_that_was_skipped_behind_it():
     log.feed(done("c/b~2#1", 5.0), fail("c/d~2#1", 6.0))
     again = regrown(log.core.constellations["c"], "d~2")
     assert [op.star.id for op in again if isinstance(op, AddStar)] == ["d~3", "e~3"]
+
+
+def test_a_constellation_succeeds_when_the_copy_of_its_failed_star_does():
+    log = Log()
+    log.feed(*device(slots=2), submit(star("a"), star("b"), star("keep"), line("a>b")), fail("c/a#1", 1.0))
+    log.feed(edit(*regrown(log.core.constellations["c"], "a"), at=2.0))
+    log.feed(done("c/a~2#1", 3.0), done("c/b~2#1", 4.0), done("c/keep#1", 5.0))
+
+    (ended,) = log.of(ConstellationEnded)
+    assert ended.state is ConstellationState.SUCCEEDED
+    assert [(failed.star, failed.handled_by) for failed in ended.failures] == [("a", "a~2")]
 
 
 def test_what_grows_anew_has_names_that_nobody_has_and_that_are_not_too_long():
@@ -128,6 +142,6 @@ def test_what_grows_anew_still_depends_on_what_had_succeeded():
     log.feed(done("c/a#1"), fail("c/b#1", 2.0))
     operations = regrown(log.core.constellations["c"], "b")
 
-    assert operations[1:] == (AddLine(Line("a", "b~2")),)
+    assert operations[1:] == (AddLine(Line("b", "b~2", When.FAILURE)), AddLine(Line("a", "b~2")))
     assert told(log.feed(edit(*operations, at=3.0))) == ["dispatch c/b~2#1 to laptop"]
     assert log.course("b~2").star.arguments == Raw(b"{}")
