@@ -1,6 +1,5 @@
 """A device: the real agent over simulated sockets, clock, disk and tools, through all its starts and crashes."""
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -74,7 +73,13 @@ class Device:
     def stop(self) -> None:
         """Ask the agent to end in order; it comes back later."""
         if self._agent and self.process and not self.process.frozen:
-            self._agent.stop()
+            self.process.call(self._agent.stop)
+
+    def rest(self, for_s: float) -> None:
+        """Let the device sleep for so long."""
+        agent, process = self._agent, self.process
+        if agent and process and not process.frozen:
+            process.call(lambda: agent.rest(for_s, "night"))
 
     def kill(self, *, power: bool = False) -> None:
         """End the agent at once; `power`: the whole machine."""
@@ -155,11 +160,14 @@ class Device:
             now=now,
             dial=dial,
             new_id=partial(ids, chance),
+            chance=chance,
+            leave=partial(self._leave, process),
         )
 
-
-async def cut_short(device: Device, for_s: float) -> None:
-    """Let the agent be down for so long."""
-    device.kill()
-    await asyncio.sleep(for_s)
-    device.start()
+    def _leave(self, process: Process, code: int) -> None:
+        """End as `os._exit` does."""
+        if self.process is process:
+            self.kill()
+            self._ground.history.tell(f"{process.name} leaves with {code}")
+            self.wanted = True
+            self._ground.loop.call_later(AGAIN_AFTER_S, self._again, context=self._ground.network.context)

@@ -74,6 +74,7 @@ class History:
     moments: list[Moment] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)  # what no part may do, seen while it happened
     over: bool = False
+    ended: int = 0  # constellations of which that is recorded
     _seen: set[tuple[str, int]] = field(default_factory=set)
 
     def record(self, rows: list[Row]) -> None:
@@ -83,6 +84,7 @@ class History:
             if (row.stream, row.seq) not in self._seen:
                 self._seen.add((row.stream, row.seq))
                 self.commits.append((at, row))
+                self.ended += row.kind == "constellation_ended"
 
     def tell(self, text: str) -> None:
         """Add a line to the story."""

@@ -12,10 +12,12 @@ from contextvars import Context, ContextVar, copy_context
 from typing import Any, TypeVar
 
 TURN_S = 1e-6  # what a turn of the loop takes: without it, a wait for less than a float can tell would never end
-CLOSES_MAX = 50  # of one coroutine that waits again and again while it is closed
+CLOSES_MAX = 20  # of one task that waits again and again while it is cancelled
+TURNS_TO_CLOSE = 30
 
 T = TypeVar("T")
 
+_graveyard: list[asyncio.Task[Any]] = []
 OWNER: ContextVar["Process | None"] = ContextVar("owner", default=None)
 
 
@@ -79,11 +81,26 @@ class Due(asyncio.TimerHandle):
         return self.at
 
 
+class SimTask(asyncio.Task[Any]):
+    """A task whose place in a set depends on nothing but the order in which tasks were made: seeds replay."""
+
+    def __init__(self, number: int, coro: Any, **how: Any) -> None:
+        self.number = number
+        super().__init__(coro, **how)
+
+    def __hash__(self) -> int:
+        return self.number
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
 class SimLoop(asyncio.AbstractEventLoop):
     """The loop. It has no files, no threads and no signals; asking for one raises NotImplementedError."""
 
     def __init__(self, failed: Callable[[str], None]) -> None:
         self.turns = 0
+        self._made = 0
         self._failed = failed  # told what fell out of a callback
         self._now = 0.0
         self._ready: deque[Due] = deque()
@@ -91,6 +108,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         self._pushed = 0  # timers of one moment run in the order in which they were set
         self._processes: list[Process] = []
         self._tasks: list[asyncio.Task[Any]] = []  # those of no process
+        self._closing = False
         self._closed = False
 
     def process(self, name: str) -> Process:
@@ -116,15 +134,25 @@ class SimLoop(asyncio.AbstractEventLoop):
         self._ready.extend(due)
 
     def close(self) -> None:
-        """Throw away whatever still waits."""
-        self._closed = True
+        """Let all that still waits come to its end, also what was cut off: by now nothing of it counts."""
         asyncio._set_running_loop(self)
         try:
-            for task in [task for owner in self._processes for task in owner.tasks] + self._tasks:
-                if not task.done():
-                    task._log_destroy_pending = False  # type: ignore[attr-defined]
-                    _close(task)
+            self._closing = True
+            tasks = [task for owner in self._processes for task in owner.tasks] + self._tasks
+            for _ in range(CLOSES_MAX):
+                tasks = [task for task in tasks if not task.done()]
+                if not tasks:
+                    break
+                for task in tasks:
+                    task.cancel()
+                for _ in range(TURNS_TO_CLOSE):
+                    if self._ready:
+                        self._turn()
+            for task in tasks:  # what resists all that is kept, for it would complain when it is collected
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+            _graveyard.extend(tasks)
         finally:
+            self._closed = True
             asyncio._set_running_loop(None)
         self._ready.clear()
         self._timers.clear()
@@ -151,15 +179,16 @@ class SimLoop(asyncio.AbstractEventLoop):
         for _ in range(len(ready)):
             due = ready.popleft()
             owner = due.owner
-            if due.dropped or (owner is not None and not owner.alive):
+            if due.dropped or (owner is not None and not owner.alive and not self._closing):
                 continue
-            if owner is not None and owner.frozen:
+            if owner is not None and owner.frozen and not self._closing:
                 owner.set_aside.append(due)
                 continue
             try:
                 due.inside.run(due.called, *due.given)
             except Exception as exc:
-                self._failed(f"{owner.name if owner else 'the world'}: {type(exc).__name__}: {exc}")
+                if not self._closing:
+                    self._failed(f"{owner.name if owner else 'the world'}: {type(exc).__name__}: {exc}")
 
     # what asyncio asks of a loop
 
@@ -190,7 +219,8 @@ class SimLoop(asyncio.AbstractEventLoop):
     def create_task(
         self, coro: Any, *, name: str | None = None, context: Context | None = None, **_: Any
     ) -> asyncio.Task[Any]:
-        task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=name, context=context)
+        self._made += 1
+        task = SimTask(self._made, coro, loop=self, name=name, context=context)
         owner = context.get(OWNER) if context is not None else OWNER.get()
         tasks = owner.tasks if owner else self._tasks
         tasks.append(task)
@@ -208,7 +238,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         return done
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        if not self._closed:
+        if not self._closing:
             self._failed(f"{context.get('message')}: {context.get('exception')!r}")
 
     def get_debug(self) -> bool:
@@ -220,12 +250,3 @@ class SimLoop(asyncio.AbstractEventLoop):
     def is_closed(self) -> bool:
         return self._closed
 
-
-def _close(task: asyncio.Task[Any]) -> None:
-    coroutine: Any = task.get_coro()
-    for _ in range(CLOSES_MAX):
-        try:
-            coroutine.close()
-            return
-        except RuntimeError:  # it has waited for something while it tidied up, as a task group does
-            continue

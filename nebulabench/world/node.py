@@ -100,7 +100,7 @@ class SimNode:
         self.process = self.runner = self._gateway = self._ground.network.listener = None
 
     def _ended(self, process: Process, serving: asyncio.Task[None]) -> None:
-        if self.process is process:
+        if self.process is process and not self._ground.history.over:
             self._ground.history.fail(f"{process.name} fell over: {_told(serving.exception())}")
             self._gone()
 
