@@ -29,7 +29,7 @@ class Process:
         self.alive = True
         self.frozen = False
         self.died_at: float | None = None
-        self.set_aside: list[Due] = []
+        self.set_aside: list[Due] = []  # until it is thawed, or all is over
         self.tasks: list[asyncio.Task[Any]] = []  # also those that were cut off: nothing may collect them
         self._loop = loop
         self._context = copy_context()
@@ -47,7 +47,6 @@ class Process:
         """End it, as SIGKILL does."""
         self.alive = False
         self.died_at = self._loop.time()
-        self.set_aside.clear()
 
     def freeze(self) -> None:
         """Stop it, as SIGSTOP does."""
@@ -138,6 +137,8 @@ class SimLoop(asyncio.AbstractEventLoop):
         asyncio._set_running_loop(self)
         try:
             self._closing = True
+            for owner in self._processes:
+                self._ready.extend(owner.set_aside)
             tasks = [task for owner in self._processes for task in owner.tasks] + self._tasks
             for _ in range(CLOSES_MAX):
                 tasks = [task for task in tasks if not task.done()]
@@ -179,9 +180,9 @@ class SimLoop(asyncio.AbstractEventLoop):
         for _ in range(len(ready)):
             due = ready.popleft()
             owner = due.owner
-            if due.dropped or (owner is not None and not owner.alive and not self._closing):
+            if due.dropped:
                 continue
-            if owner is not None and owner.frozen and not self._closing:
+            if owner is not None and not self._closing and (owner.frozen or not owner.alive):
                 owner.set_aside.append(due)
                 continue
             try:
