@@ -53,7 +53,7 @@ def faults(random: Random, profile: str, devices: list[str], until: float) -> li
 def _fault(random: Random, kind: str, devices: list[str], until: float) -> Fault:
     everybody = kind in OF_NODE or kind == "swizzle"
     target = NODE if everybody else random.choice(devices)
-    for_s = random.choice((0.5, 3.0, 12.0, 30.0, 90.0)) * random.uniform(0.5, 1.5)
+    for_s = random.choice((0.5, 3.0, 10.0, 25.0, 60.0)) * random.uniform(0.5, 1.5)
     return Fault(round(random.uniform(1.0, until), 6), kind, target, round(for_s, 6), random.random())
 
 

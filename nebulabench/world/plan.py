@@ -31,13 +31,13 @@ class Plan:
     calm_at: float  # from then on nothing goes wrong any more
 
 
-def planned(seed: int, profile: str, *, devices: int = 5, stars: int = 50, calm_at: float = 180.0) -> Plan:
+def planned(seed: int, profile: str, *, devices: int = 5, stars: int = 50, calm_at: float = 120.0) -> Plan:
     """Return the plan of a seed."""
     random = Random(f"{seed}/{profile}")
     crew = tuple(DevicePlan(f"d{n}", random.choice((1, 1, 2, 4))) for n in range(1, devices + 1))
     names = [one.name for one in crew]
     planner = ADVERSARY if profile == "planner" else ""
-    asked = workload.submissions(random, names, stars, calm_at / 2, planner)
+    asked = workload.submissions(random, names, stars, calm_at * 0.6, planner)
     return Plan(
         seed,
         profile,

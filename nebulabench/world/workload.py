@@ -110,7 +110,7 @@ def star(random: Random, name: str, devices: list[str], sources: list[str]) -> S
 def _doing(random: Random) -> Doing:
     fails = random.random()
     return Doing(
-        takes_s=random.choice((0.01, 0.2, 1.0, 5.0)) if random.random() < 0.95 else 30.0,
+        takes_s=random.choice((0.05, 0.5, 2.0, 6.0, 12.0)) if random.random() < 0.95 else 30.0,
         notes=random.choice((0, 0, 2)),
         size=random.choice((0, 0, 10_000)),
         fails=random.choice((0.0, 0.3, 0.8)) if fails < 0.3 else 0.0,
@@ -151,7 +151,7 @@ def _line(random: Random, source: str, target: str) -> Line:
 def deeds(random: Random, constellations: list[Submission], until: float) -> list[Deed]:
     """Return what people do while all goes on."""
     return [
-        Deed(random.uniform(one.at, until), one.constellation, random.choice(DEEDS), random.randrange(1 << 30))
+        Deed(min(until, one.at + random.choice((1.0, 10.0, 40.0)) * random.random()), one.constellation, random.choice(DEEDS), random.randrange(1 << 30))
         for one in constellations
-        for _ in range(random.choice((0, 0, 1, 3)))
+        for _ in range(random.choice((0, 1, 2, 4)))
     ]
