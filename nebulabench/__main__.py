@@ -12,11 +12,13 @@ from .dispatch import measured
 from .edits import edits as edits_measured
 from .graphs import Shape
 from .soak import soaked
+from .world.command import simulate
 
 app = typer.Typer(help="NebulaBench: measure and break real galaxies.", no_args_is_help=True)
 
 
 app.command()(faults)
+app.command()(simulate)
 
 
 @app.callback()

@@ -30,11 +30,24 @@ class Fault:
 
 Doer = Callable[["World", Fault], Callable[[], None] | None]  # returns how it ends
 
-NETWORK = ("cut", "cut_mid_frame", "half_open", "deaf_node", "deaf_device", "clog", "one_way_up", "one_way_down", "slow")
+NETWORK = (
+    "cut",
+    "cut_mid_frame",
+    "half_open",
+    "deaf_node",
+    "deaf_device",
+    "clog",
+    "one_way_up",
+    "one_way_down",
+    "slow",
+)
 DEVICE = ("kill", "power_cut", "freeze", "stop", "sleep", "slow_tools", "disk_full", "reinstall", "twin")
 OF_NODE = ("node_kill", "node_crash_before", "node_crash_after", "node_freeze", "slow_disk", "disk_fails", "clock_set")
 ODDS = {  # of each kind, in each profile
-    "mild": {**dict.fromkeys(("cut", "clog", "slow", "slow_tools"), 3), **dict.fromkeys(("kill", "node_kill", "stop"), 1)},
+    "mild": {
+        **dict.fromkeys(("cut", "clog", "slow", "slow_tools"), 3),
+        **dict.fromkeys(("kill", "node_kill", "stop"), 1),
+    },
     "harsh": {**dict.fromkeys((*NETWORK, *DEVICE, *OF_NODE), 2), "reinstall": 1, "twin": 1},
     "swizzle": {"swizzle": 6, "half_open": 2, "cut": 2, "kill": 1, "node_kill": 1},
     "planner": {**dict.fromkeys((*NETWORK, "kill", "freeze", *OF_NODE), 1)},

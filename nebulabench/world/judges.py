@@ -52,7 +52,11 @@ class Case:
                 if name in self.leases:
                     self.broken.append(f"{star[0]}/{star[1]}#{name[2]} was leased twice")
                 lease = Lease(
-                    name, event["device"], event["effect"], event.get("purpose", "run"), event.get("beside", 0),
+                    name,
+                    event["device"],
+                    event["effect"],
+                    event.get("purpose", "run"),
+                    event.get("beside", 0),
                     event["committed"],
                 )
                 self.leases[name] = lease
@@ -197,9 +201,7 @@ def _no_orphan_keeps_running(case: Case) -> Iterator[str]:
 
 def _an_end_is_an_end(case: Case) -> Iterator[str]:
     """When a constellation has ended, nothing of it runs or acts any more."""
-    ended = {
-        event["stream"]: event for event in case.history.events if event["kind"] == "constellation_ended"
-    }
+    ended = {event["stream"]: event for event in case.history.events if event["kind"] == "constellation_ended"}
     for effect in case.history.effects:
         over = ended.get(effect.star.partition("/")[0])
         if over and effect.at > over["committed"]:

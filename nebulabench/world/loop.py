@@ -250,4 +250,3 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     def is_closed(self) -> bool:
         return self._closed
-

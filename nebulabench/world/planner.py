@@ -66,7 +66,9 @@ class Adversary:
                     added = self._star(view)
                     found.append(AddStar(added))
                     if random.random() < 0.6:
-                        found.append(AddLine(Line(one, added.id, random.choice((When.SUCCESS, When.ALWAYS, When.FAILURE)))))
+                        found.append(
+                            AddLine(Line(one, added.id, random.choice((When.SUCCESS, When.ALWAYS, When.FAILURE))))
+                        )
                 case 4:
                     found.append(AddLine(Line(one, other)))
                 case 5:

@@ -62,7 +62,9 @@ def submissions(random: Random, devices: list[str], stars: int, within_s: float,
         left -= size
         name, at = f"c{len(found) + 1}", random.uniform(0.0, within_s)
         if planner and random.random() < 0.7:
-            planning = Planning(planner=planner, repair=random.random() < 0.3, answer_within_s=random.choice((5.0, 30.0)))
+            planning = Planning(
+                planner=planner, repair=random.random() < 0.3, answer_within_s=random.choice((5.0, 30.0))
+            )
             found.append(Submission(at, name, goal=Goal("whatever"), planning=planning))
             continue
         names = [f"s{n}" for n in range(size)]
@@ -151,7 +153,12 @@ def _line(random: Random, source: str, target: str) -> Line:
 def deeds(random: Random, constellations: list[Submission], until: float) -> list[Deed]:
     """Return what people do while all goes on."""
     return [
-        Deed(min(until, one.at + random.choice((1.0, 10.0, 40.0)) * random.random()), one.constellation, random.choice(DEEDS), random.randrange(1 << 30))
+        Deed(
+            min(until, one.at + random.choice((1.0, 10.0, 40.0)) * random.random()),
+            one.constellation,
+            random.choice(DEEDS),
+            random.randrange(1 << 30),
+        )
         for one in constellations
         for _ in range(random.choice((0, 1, 2, 4)))
     ]
