@@ -33,7 +33,7 @@ from .core.events import (
     StarReported,
 )
 from .core.orchestrator import Orchestrator
-from .core.orders import AskPlanner, DeviceOrder, PlannerOrder, StopAsking
+from .core.orders import AskPlanner, DeviceOrder, Dispatch, PlannerOrder, StopAsking
 from .journal import artifacts_named, row_of, snapshot_of, stream_of
 from .metrics import Metrics
 from .store.contract import Answered, Batch, Row, Store, Summary
@@ -272,6 +272,10 @@ class Runner:
         began = perf_counter()
         if work.orders:
             self.carry_out(work.orders)
+            now = self._now()
+            for order in work.orders:
+                if isinstance(order, Dispatch):
+                    self.core.leases.went_out(order.attempt, now)
         if work.asked:
             self.ask(work.asked)
         for done, refusal in work.dones:

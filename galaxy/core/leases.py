@@ -50,6 +50,7 @@ class Leases:
         self._constellations = constellations
         self._placer = placer
         self._timers: Timers[AttemptId] = Timers()
+        self._out_at: dict[AttemptId, float] = {}  # of those that were given out since the node started, when that was
         self._lapsed: deque[tuple[AttemptId, str, LeaseEnd, Failure]] = deque()  # to be ended, with their devices
         self._revoked: deque[tuple[AttemptId, str]] = deque()  # to be stopped, and why
 
@@ -70,8 +71,17 @@ class Leases:
     def over(self, attempt: AttemptId) -> None:
         """Forget an attempt that has ended."""
         self._timers.clear(attempt)
+        self._out_at.pop(attempt, None)
         if self.rivals.active:
             self.rivals.forget(attempt)
+
+    def went_out(self, name: AttemptId, at: float) -> None:
+        """Count the run from here: what was decided is recorded, perhaps much later, and the device is told."""
+        if attempt := self._open(name):
+            self._out_at[name] = at
+            device = self.fleet.devices.get(attempt.device)
+            if device and device.presence is Presence.CONNECTED and not attempt.stopping:
+                self._set(name, self._constellations[name.constellation].courses[name.star], attempt, device, at)
 
     def watch_all(self, device: str, at: float) -> list[Revoke]:
         """Look at all that a device holds, which has come or gone."""
@@ -146,11 +156,17 @@ class Leases:
             self._timers.clear(name)  # it may still act, and whoever asks is told so, until it answers or is gone
         elif attempt.stopping:
             self._timers.set(name, at + STOP_GRACE_S)
-        elif run_s:
+        elif run_s and (began_at := self._began_at(name, attempt, here)) is not None:
             # A device that is back after the end of the run has its report in its outbox: let it come.
-            self._timers.set(name, max(attempt.leased_at + run_s, here.since) + RUN_GRACE_S)
+            self._timers.set(name, max(began_at + run_s, here.since) + RUN_GRACE_S)
         else:
             self._timers.clear(name)
+
+    def _began_at(self, name: AttemptId, attempt: Attempt, device: Device) -> float | None:
+        """Return when the device may have begun it at the latest, or None while it has not been told."""
+        if attempt.accepted_at is not None:
+            return attempt.accepted_at
+        return self._out_at.get(name, device.since if device.since > attempt.leased_at else None)
 
     def _reconciled(self, device: str, held: Held) -> list[Order]:
         name = AttemptId.parse(held.attempt)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -57,8 +58,11 @@ class Client:
                 planning=asked.planning,
             )
 
-        while await self._ask(made, asked.constellation) is None:
-            await asyncio.sleep(AGAIN_AFTER_S)
+        said = None
+        while said is None:
+            said = await self._ask(made, asked.constellation, patient=True)
+            if said is None:
+                await self._pause()
         self.acknowledged.add(asked.constellation)
         self._told(asked.constellation, "submitted", "")
 
@@ -70,11 +74,11 @@ class Client:
             return _event(deed, constellation, now, mark, self._world.device_names()) if constellation else None
 
         for _ in range(GIVE_UP_AFTER):
-            if (answer := await self._ask(made, "")) is not None:
-                if answer == "done":
-                    self._told(deed.constellation, deed.what, mark)
-                return
-            await asyncio.sleep(AGAIN_AFTER_S)
+            if self._world.node.runner is not None:
+                break
+            await self._pause()
+        if await self._ask(made, "") == "done":
+            self._told(deed.constellation, deed.what, mark)
 
     async def go_on(self) -> None:
         """Go on, again and again, with whatever waits for a person."""
@@ -85,8 +89,11 @@ class Client:
             for name in paused:
                 await self._ask(lambda _, now, c=name: ConstellationResumed(at=now, constellation=c, by="client"), "")
 
-    async def _ask(self, made: Making, submitted: str) -> str | None:
-        """Return done, nothing or refused, as the node answers; or None if it does not."""
+    async def _pause(self) -> None:
+        await asyncio.sleep(AGAIN_AFTER_S)
+
+    async def _ask(self, made: Making, submitted: str, *, patient: bool = False) -> str | None:
+        """Return done, nothing or refused, as the node answers; or None if it does not, in time or, patient, at all."""
         node, loop = self._world.node, self._world.loop
         runner, process = node.runner, node.process
         if runner is None or process is None:
@@ -109,11 +116,12 @@ class Client:
                 answer.set_result(said)
 
         process.start(handle())
-        try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                return await answer
-        except TimeoutError:
-            return None
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ANSWER_WITHIN_S):
+                    return await asyncio.shield(answer)
+            if not patient or not process.alive:
+                return None
 
     def _told(self, constellation: str, kind: str, mark: str) -> None:
         history = self._world.history

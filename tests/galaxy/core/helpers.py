@@ -59,6 +59,7 @@ class Log:
         self.core = Orchestrator()
         self.events: list[Event] = []
         self.now = 0.0
+        self.store_is_slow = False  # then what is decided does not go out by itself
 
     def feed(self, *events: Event) -> list[Order]:
         """Check and apply each event and what it makes due; return the orders, in order."""
@@ -89,7 +90,16 @@ class Log:
 
     def _applied(self, event: Event) -> list[Order]:
         self.events.append(event)
-        return self.core.apply(event)
+        orders = self.core.apply(event)
+        if not self.store_is_slow:
+            self.go_out(orders, event.at)
+        return orders
+
+    def go_out(self, orders: list[Order], at: float) -> None:
+        """What was decided is recorded, and the devices are told."""
+        for order in orders:
+            if isinstance(order, Dispatch):
+                self.core.leases.went_out(order.attempt, at)
 
     def of(self, kind: type[Event]) -> list[Any]:
         """Return the events of a kind, oldest first."""

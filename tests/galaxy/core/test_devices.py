@@ -129,7 +129,7 @@ def test_a_device_can_replace_its_own_connection_without_a_word():
     log = running()
 
     assert log.feed(connect(at=2.0, resumed=True)) == []
-    assert log.core.next_deadline() == 330.0
+    assert log.core.next_deadline() == 331.0
 
 
 def test_a_node_that_starts_anew_waits_for_its_devices_before_it_gives_their_work_away():

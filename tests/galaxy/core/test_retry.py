@@ -176,11 +176,27 @@ def test_trying_again_by_hand_ends_the_back_off_and_no_old_deadline_is_left():
 def test_a_device_that_is_silent_past_the_end_of_the_run_has_failed_and_is_told_to_stop():
     log = Log()
     log.feed(*device(), submit(star("a", retry=AT_ONCE, timeouts=Timeouts(run_s=60.0))), accept("c/a#1"))
-    assert log.wait(89.9) == []
+    assert log.wait(90.9) == [], "it was accepted at 1"
 
-    assert told(log.wait(90.0)) == ["revoke c/a#1 at laptop", "dispatch c/a#2 to laptop"]
+    assert told(log.wait(91.0)) == ["revoke c/a#1 at laptop", "dispatch c/a#2 to laptop"]
     (ended,) = log.of(LeaseEnded)
     assert (ended.cause, ended.failure.code) == (LeaseEnd.OVERRAN, "overran")
+
+
+def test_a_run_counts_from_when_its_device_was_told_however_long_that_took_to_record():
+    log = Log()
+    star_a = star("a", retry=AT_ONCE, timeouts=Timeouts(run_s=60.0))
+    log.feed(*device())
+    log.store_is_slow = True
+    orders = log.feed(submit(star_a))
+    assert log.wait(500.0) == [], "nobody runs it yet"
+    log.go_out(orders, 500.0)
+    assert log.wait(589.0) == []
+    log.feed(accept("c/a#1", at=589.5))
+    log.wait(679.0)
+    assert log.of(LeaseEnded) == [], "the device has all of its time"
+
+    assert "revoke c/a#1 at laptop" in told(log.wait(680.0))
 
 
 def test_a_star_without_a_run_limit_may_run_for_ever():
