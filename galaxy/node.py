@@ -183,7 +183,7 @@ async def _assembled(settings: Settings, folder: Path, store: Store) -> tuple[Pa
     core.restore(core.fleet, list(core.constellations.values()), now())
     metrics = Metrics()
     runner = Runner(core, store, now, metrics, recorded.seqs, recorded.snapshots_at)
-    gateway = Gateway(runner, galaxy_id, now, metrics, heartbeat_s=settings.heartbeat_s)
+    gateway = Gateway(runner, galaxy_id, now, metrics, chance=random.Random(), heartbeat_s=settings.heartbeat_s)
     parts = Parts(runner, store, gateway, Artifacts(folder / "artifacts", store), metrics, galaxy_id, now)
     parts.upkeep.keep = _keep(settings)
     parts.planners, parts.llm = _planners(settings), _lent_model(settings)
@@ -276,6 +276,7 @@ async def _run(
         running = tasks.create_task(parts.runner.run(), name="runner")
         lag = tasks.create_task(_measure_lag(parts.metrics), name="lag")
         asking = tasks.create_task(Consultations(parts.runner, parts.planners, parts.now).run(), name="planners")
+        pulse = tasks.create_task(parts.gateway.pulse.run(), name="pulse")
         upkeep = tasks.create_task(parts.upkeep.run(), name="upkeep")
         # First of all, but not waited for: while the store is in trouble, health checks must hear of it.
         url = f"{scheme}://{shown}:{port}"
@@ -283,6 +284,7 @@ async def _run(
         await server.serve(sockets=[listener])
         upkeep.cancel()
         asking.cancel()
+        pulse.cancel()
         with suppress(TimeoutError):  # the store is in trouble: what it has not taken was not promised
             async with asyncio.timeout(GOODBYE_WITHIN_S):
                 await parts.runner.durable()
