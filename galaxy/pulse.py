@@ -40,13 +40,26 @@ class Pulse:
     async def run(self) -> None:
         """Tell the runner of each device that is silent for unlikely long, for ever."""
         while True:
-            await self._suspect()
+            await self.look()
             due, now = self._watch.next(), self._now()
             self._looks_at = inf if due is None else max(due, now + LOOK_EVERY_S)
             self._sooner.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if due is None else self._looks_at - now):
                     await self._sooner.wait()
+
+    async def look(self) -> None:
+        """Tell the runner of those who are suspected from here on."""
+        now = self._now()
+        events = []
+        for watched in self._watch.due(now):
+            silent_s, heartbeat_s = now - watched.rhythm.heard_at, watched.session.heartbeat_s
+            reason = f"silent for {silent_s:.1f} s, where it is to speak every {heartbeat_s:.1f} s"
+            phi = round(watched.phi(now), 1)
+            events.append(DeviceSuspected(at=now, device=watched.device, phi=phi, reason=reason))
+        if events:
+            self._metrics.suspicions.inc(len(events))
+            await self._runner.tell_all(events, lambda _: None)
 
     def add(self, watched: Watched) -> None:
         """Watch a device that is recorded as connected."""
@@ -93,15 +106,3 @@ class Pulse:
             self.heartbeat_s = heartbeat_s
             for watched in self._watch:
                 watched.session.pace(self.pace_for(watched.lease_s))
-
-    async def _suspect(self) -> None:
-        now = self._now()
-        events = []
-        for watched in self._watch.due(now):
-            silent_s, heartbeat_s = now - watched.rhythm.heard_at, watched.session.heartbeat_s
-            reason = f"silent for {silent_s:.1f} s, where it is to speak every {heartbeat_s:.1f} s"
-            phi = round(watched.phi(now), 1)
-            events.append(DeviceSuspected(at=now, device=watched.device, phi=phi, reason=reason))
-        if events:
-            self._metrics.suspicions.inc(len(events))
-            await self._runner.tell_all(events, lambda _: None)
