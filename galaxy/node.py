@@ -36,6 +36,7 @@ from .planner.ladder import LLM, OUTLINE
 from .planner.outline import Outline
 from .planner.prices import Price
 from .runner import Runner
+from .sockets import protocols
 from .store import Durability, open_store
 from .store.contract import Store
 from .store.errors import StoreError
@@ -248,7 +249,7 @@ async def _run(
     server = Server(
         uvicorn.Config(
             app,
-            ws="websockets-sansio",  # others are slower, or find a half-open link late
+            **protocols(parts.metrics.readers_cut.inc),
             ws_max_size=SOCKET_BYTES_MAX,
             ws_ping_interval=None,  # the protocol has its own signs of life
             ws_per_message_deflate=False,

@@ -166,7 +166,7 @@ class Link:
                 await hear(messages)
                 self._hearing = False
         except SocketClosed as exc:
-            self._broken = f"socket closed: {exc}"
+            self._broken = self._broken or f"socket closed: {exc}"
         except RemoteProtocolError as exc:
             self.session.close(exc.code, str(exc))
             log.info("closed a link", extra={"code": exc.code, "reason": str(exc)})
