@@ -25,6 +25,7 @@ from .api.app import build
 from .api.gate import Rules
 from .api.parts import Parts
 from .artifacts import Artifacts
+from .clock import clock, this_machine
 from .core.events import NodeStarted
 from .gateway import Gateway
 from .inspection import Report, inspected
@@ -180,7 +181,7 @@ async def _assembled(settings: Settings, folder: Path, store: Store) -> tuple[Pa
         await store.set_setting(access.TOKEN_SETTING, token_digest)
     recorded = await recovered(store)
     core = recorded.core
-    now = _clock(recorded.last_at)
+    now = clock(folder, recorded.last_at, this_machine())
     core.restore(core.fleet, list(core.constellations.values()), now())
     metrics = Metrics()
     runner = Runner(core, store, now, metrics, recorded.seqs, recorded.snapshots_at)
@@ -224,12 +225,6 @@ def _lent_model(settings: Settings) -> AgentLlm | None:
         )
     except (ValueError, TypeError) as exc:
         raise Unfit(f"look at GALAXY_LLM_URL, GALAXY_LLM_KEY and GALAXY_LLM_PRICES: {exc}") from None
-
-
-def _clock(not_before: float) -> Callable[[], float]:
-    """Return the one clock: the wall's time at start, then monotonic; never before what is recorded already."""
-    start, monotonic = max(time.time(), not_before), time.monotonic()
-    return lambda: start + time.monotonic() - monotonic
 
 
 def _keep(settings: Settings) -> Keep:

@@ -66,7 +66,11 @@ def revoked(c: "Constellation", event: AttemptRevoked) -> None:
 
 
 def stop_begun(c: "Constellation", event: StopBegun) -> None:
-    c.courses[event.star].attempts[event.attempt - 1].stopping_at = event.at
+    attempt = c.courses[event.star].attempts[event.attempt - 1]
+    attempt.stopping_at = event.at
+    if attempt.unconfirmed:  # it has answered after all, and has as long again
+        attempt.unconfirmed = False
+        c.stirred.append(event.star)
 
 
 def stop_unconfirmed(c: "Constellation", event: StopUnconfirmed) -> None:

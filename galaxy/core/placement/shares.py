@@ -6,7 +6,7 @@ served; a turn never starts before it, so who was idle, or could not be served, 
 """
 
 LEVELS = 10  # of priority, up and down, beyond which it makes no further difference
-KEPT_MIN = 1_000  # tags that are not worth a sweep
+KEPT_MAX = 1_000  # tags; who was served longest ago is forgotten first
 
 
 class Shares:
@@ -15,12 +15,10 @@ class Shares:
     def __init__(self) -> None:
         self.tags: dict[str, float] = {}
         self._clock = 0.0
-        self._sweep_at = KEPT_MIN
 
     def charge(self, constellation: str, priority: int) -> None:
         """Note that the constellation had a turn with a star of this priority."""
-        self._clock = start = max(self._clock, self.tags.get(constellation, 0.0))
+        self._clock = start = max(self._clock, self.tags.pop(constellation, 0.0))
         self.tags[constellation] = start + 2.0 ** min(LEVELS, max(-priority, -LEVELS))
-        if len(self.tags) > self._sweep_at:
-            self.tags = {one: tag for one, tag in self.tags.items() if tag > self._clock}
-            self._sweep_at = 2 * len(self.tags) + KEPT_MIN
+        if len(self.tags) > KEPT_MAX:
+            del self.tags[next(iter(self.tags))]

@@ -104,6 +104,7 @@ def test_nothing_is_shown_as_cancelled_while_a_device_may_still_act():
     assert log.why("a") == "stopping: enough; laptop has not confirmed it and may still act"
 
     log.feed(StopBegun(at=1_001.0, constellation="c", star="a", attempt=1, device="laptop"))
+    assert log.why("a") == "stopping: enough; laptop is stopping it"
     log.feed(report("c/a#1", Outcome.CANCELLED, at=1_002.0, failure=Failure("killed", "it was killed")))
     assert log.states() == {"a": "cancelled"}
     assert log.course("a").attempts[0].failure.code == "killed", "how it was stopped is kept"

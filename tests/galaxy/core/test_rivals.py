@@ -1,8 +1,18 @@
 """A second attempt beside the first: a substitute while a device is gone, a hedge while one is slow."""
 
 import pytest
+from msgspec.structs import replace
 
-from galaxy.core.events import AttemptRevoked, DeviceAsleep, DeviceLost, DeviceSuspected, DeviceTrusted, StarLeased
+from galaxy.core.events import (
+    AttemptRevoked,
+    DeviceAsleep,
+    DeviceLost,
+    DeviceProfiled,
+    DeviceSuspected,
+    DeviceTrusted,
+    ReportRefused,
+    StarLeased,
+)
 from galaxy.core.fleet import Presence
 from galaxy.core.rivals import REPLACE_AFTER_S
 from galaxy.core.star import Disconnect, Reconcile
@@ -147,6 +157,71 @@ def test_a_hedged_call_that_takes_longer_than_95_of_100_gets_a_second_attempt_el
 
 def test_hedges_are_at_most_a_twentieth_of_all_attempts():
     assert slow(10).wait(150.0) == []
+
+
+def test_what_did_not_begin_on_a_device_that_is_back_is_left_to_the_attempt_beside_it():
+    log = KeptLog()
+    log.feed(*device(effect=PURE), submit(star("a")), *device("tower", at=1.0, effect=PURE), disconnect(at=2.0))
+    log.wait(2.0 + REPLACE_AFTER_S)
+    assert log.feed(connect(at=9.0, profile=profile(effect=PURE))) == [], "it does not name the attempt"
+    assert [attempt.number for attempt in log.course("a").open] == [2]
+
+    log.feed(done("c/a#2", 10.0, by="tower"))
+    assert log.core.constellations == {}
+
+
+def test_a_star_that_is_cancelled_before_its_device_comes_back_without_it_ends_as_cancelled():
+    log = KeptLog()
+    log.feed(*device(), submit(star("a")), disconnect(at=2.0), cancel(3.0))
+    log.feed(connect(at=4.0))
+
+    assert log.states() == {"a": "cancelled"}
+
+
+def test_a_substitute_that_nobody_can_take_is_wanted_no_more_when_the_device_is_back_or_all_is_over():
+    for end in (back, lambda log: log.feed(cancel(8.0))):
+        log = KeptLog()
+        log.feed(*device(effect=PURE), submit(star("a")), accept("c/a#1"), disconnect(at=2.0))
+        log.wait(3.0 + REPLACE_AFTER_S)
+        assert log.core.placer.seeks_rivals
+        end(log)
+        assert not log.core.placer.seeks_rivals
+
+
+def test_of_what_must_give_way_and_is_being_stopped_already_nothing_more_is_said():
+    log = away(reconcile=Reconcile.KEEP_ORIGINAL)
+    log.wait(2.0 + REPLACE_AFTER_S)
+    log.feed(cancel(8.0))
+    back(log)
+
+    assert log.of(AttemptRevoked) == []
+
+
+def test_a_late_report_of_another_device_than_the_attempts_is_not_kept_with_it():
+    log = KeptLog()
+    log.feed(*device(), submit(star("a"), star("b")), done("c/a#1", 1.0))
+    for device_id, kept in (("tower", ""), ("laptop", "succeeded")):
+        refused = ReportRefused(
+            at=2.0, constellation="c", star="a", attempt=1, device=device_id, reason="late", said="succeeded"
+        )
+        log.feed(refused)
+        assert log.course("a").attempts[0].late == kept
+
+
+def test_a_device_that_sleeps_or_is_suspected_is_named_with_that_where_a_star_waits_for_it():
+    log = KeptLog()
+    log.feed(*device(), DeviceAsleep(at=1.0, device="laptop", until=1_000.0, reason="night"), submit(star("a"), at=2.0))
+    assert log.why("a") == "no device is able: laptop: it goes to sleep"
+
+
+def test_a_tool_that_its_device_has_withdrawn_is_waited_for_and_nothing_else_is():
+    log = KeptLog()
+    both = profile(tools=("shell", "net"))
+    log.feed(*device(tools=("shell", "net")))
+    log.feed(DeviceProfiled(at=1.0, device="laptop", profile=replace(both, withdrawn={"net": "no route"})))
+
+    assert told(log.feed(submit(star("a", tool="net"), star("b"), at=2.0))) == ["dispatch c/b#1 to laptop"]
+    assert log.why("a") == "no device is able: laptop: it has withdrawn net (no route)"
 
 
 def test_a_suspected_device_gets_no_new_work_until_it_speaks():

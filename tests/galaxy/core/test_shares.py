@@ -2,8 +2,9 @@
 
 from collections import Counter
 
-from galaxy.core.edit import AddStar
+from galaxy.core.edit import AddStar, Skip
 from galaxy.core.events import StarLeased
+from galaxy.core.placement import shares
 from galaxy.core.star import Star, Timeouts
 
 from .helpers import Log, device, done, edit, star, submit
@@ -82,3 +83,28 @@ def test_who_was_idle_has_no_arrears_to_be_made_up():
 
     order = [leased.constellation for leased in log.of(StarLeased)[before:]]
     assert 8 <= order.count("late") <= 12, order
+
+
+def test_who_was_served_longest_ago_is_forgotten(monkeypatch):
+    monkeypatch.setattr(shares, "KEPT_MAX", 10)
+    log = Log()
+    log.feed(*device())
+    for n in range(200):
+        log.feed(submit(star("a"), c=f"c{n}", at=2.0 * n), done(f"c{n}/a#1", 2.0 * n + 1.0))
+
+    assert len(log.core.placer._queue._shares.tags) == 10
+
+
+def test_who_has_waited_longest_goes_first_in_every_sixteenth_turn_whatever_it_asks_for():
+    """Beside stars that nobody can take, and some that lapse."""
+    log = Log()
+    log.feed(*device(tools=("shell", "net")))
+    log.feed(submit(star("old"), star("gone", tool="net"), *many(20, tool="none"), c="old"))
+    log.feed(submit(*many(60, priority=9, tool="net"), c="new", at=1.0))
+    log.feed(edit(Skip("gone"), c="old", at=1.5))
+    for n in range(40):
+        (attempt,) = log.core.placer.held["laptop"]
+        log.feed(done(str(attempt), 2.0 + n))
+
+    assert "old" in [leased.constellation for leased in log.of(StarLeased)]
+    assert log.course("gone", "old").state == "skipped"
