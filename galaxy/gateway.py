@@ -4,70 +4,42 @@ What a device says becomes an event under the identity that its session proved; 
 in the session's outbox, whether or not a socket is there to carry it just now.
 """
 
-import base64
 import logging
-import re
 import secrets
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from random import Random
 from typing import assert_never
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-from protocol.codec import proof_of
 from protocol.errors import RemoteProtocolError
 from protocol.link import Link, Socket
-from protocol.messages import (
-    Accept,
-    AnyMessage,
-    Assign,
-    Challenge,
-    Drain,
-    Hello,
-    Profiled,
-    Progress,
-    Reject,
-    Report,
-    Sleep,
-    Stopping,
-    Welcome,
-)
+from protocol.messages import AnyMessage, Assign, Challenge, Drain, Hello, Welcome
 from protocol.messages import Reconcile as ReconcileMessage
 from protocol.messages import Revoke as RevokeMessage
 from protocol.session import Session
-from protocol.states import CLOSED, GALAXY
-from protocol.vocabulary import NOTHING, RESULT_INLINE_BYTES_MAX, VERSION, ByeCode, Failure, Outcome
+from protocol.states import CLOSED, GALAXY, OPEN
+from protocol.vocabulary import VERSION, ByeCode
 
-from .core.attempt import AttemptId, LeaseEnd
+from .core.attempt import AttemptId
 from .core.errors import Refused
-from .core.events import (
-    DeviceAsleep,
-    DeviceConnected,
-    DeviceDisconnected,
-    DeviceDraining,
-    DeviceProfiled,
-    Event,
-    LeaseEnded,
-    StarAccepted,
-    StarProgressed,
-    StarReported,
-    StopBegun,
-)
+from .core.events import DeviceConnected, DeviceDisconnected, DeviceTrusted, Event
 from .core.fleet import Presence
 from .core.orders import DeviceOrder, Disconnect, Dispatch, Reconcile, Revoke, TellDrain
+from .greeting import Greetings, require_proof
+from .hearing import event_of
 from .metrics import Metrics
+from .pulse import Pulse
 from .runner import Runner
+from .suspicion import Watched
 
 log = logging.getLogger(__name__)
 
 CREDITS = 512
-OUTBOX_MAX = 20_000  # messages that a device may leave unacknowledged before it is cut off
-ATTEMPT_NUMBER_MAX = 1_000_000_000
-RESULT_DEPTH_MAX = 200  # levels; readers, and those who take it over into arguments, give up at some hundreds more
-STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-BRACKETS = re.compile(rb"[][{}]")
+OUTBOX_MAX = 20_000  # messages that a device may leave unacknowledged before it is cut off,
+OUTBOX_BYTES_MAX = 64 << 20  # and their bytes
+OVERLOADED_AWAY_S = 10.0
+LOST = "lost"  # the link ended without a word of ours
 
 
 class Guest:
@@ -77,7 +49,9 @@ class Guest:
         self.session = session
         self.nonce = nonce
         self.device = ""
+        self.boot = ""
         self.link: Link | None = None
+        self.watched: Watched | None = None  # from its Welcome on
         self.assigned: deque[tuple[int, AttemptId]] = deque()  # with the numbers of the messages that said so
 
 
@@ -91,6 +65,7 @@ class Gateway:
         now: Callable[[], float],
         metrics: Metrics,
         *,
+        chance: Random,
         heartbeat_s: float = 5.0,
         new_id: Callable[[int], str] = secrets.token_hex,
     ) -> None:
@@ -98,25 +73,39 @@ class Gateway:
         self._galaxy_id = galaxy_id
         self._now = now
         self._metrics = metrics
-        self._heartbeat_s = heartbeat_s
+        self.pulse = Pulse(runner, now, metrics, heartbeat_s)
         self._new_id = new_id  # of so many random bytes
         self._guests: dict[str, Guest] = {}  # the latest of each device, also after its socket is gone
         self._artifact_tokens: dict[str, str] = {}  # token -> device
         self._token_of: dict[str, str] = {}  # device -> its one token
+        self._greetings = Greetings(chance)
         runner.carry_out = self.carry_out
+
+    @property
+    def greeting(self) -> int:
+        """How many sockets are in their greeting."""
+        return len(self._greetings)
 
     async def serve(self, socket: Socket) -> None:
         """Hold a conversation over an accepted socket, until it ends."""
-        guest = Guest(Session(GALAXY, now=self._now()), self._new_id(16))
-        guest.session.send(Challenge(self._galaxy_id, guest.nonce, VERSION, VERSION))
-        guest.link = Link(guest.session, socket, self._now)
+        now = self._now()
+        guest = Guest(Session(GALAXY, now=now), self._new_id(16))
+        session, guest.link = guest.session, Link(guest.session, socket, self._now)
+        if self._greetings.begin(session, guest.link.wake, now, self._devices):
+            session.send(Challenge(self._galaxy_id, guest.nonce, VERSION, VERSION))
 
         async def hear(messages: list[AnyMessage]) -> None:
             await self._hear(guest, messages)
 
-        why = await guest.link.run(hear)
-        guest.link = None
+        try:
+            why = await guest.link.run(hear)
+        finally:
+            guest.link = None
+            self._greetings.end(session)
         log.info("link ended", extra={"device": guest.device, "reason": why})
+        self._metrics.links_ended.labels(session.closed_for or LOST).inc()
+        if guest.watched:
+            self.pulse.remove(guest.watched)
         if guest.device and self._guests.get(guest.device) is guest:
             with suppress(Refused):  # it was revoked meanwhile
                 await self._runner.tell(DeviceDisconnected(at=self._now(), device=guest.device, reason=why[:200]))
@@ -129,9 +118,7 @@ class Gateway:
             if guest is None or not guest.session.id:
                 continue
             self._say(guest, order)
-            if guest.session.unacknowledged > OUTBOX_MAX:
-                guest.session.close(ByeCode.OVERLOADED, f"{OUTBOX_MAX} messages are unacknowledged", retry_after_s=10)
-                guest.session.id = ""  # not to be resumed: what it holds is settled from its next greeting
+            self._require_room(guest)
             spoken[order.device] = guest
         for guest in spoken.values():
             if guest.link:
@@ -143,15 +130,32 @@ class Gateway:
         return device if device and self._guests[device].session.id else None
 
     def close(self) -> None:
-        """Say goodbye to all: the node stops, the devices shall come back."""
+        """Say goodbye to all: the node stops, the devices shall come back, and not all in the same moment."""
         for guest in self._guests.values():
-            guest.session.close(ByeCode.STOPPING, "the node stops", retry_after_s=1.0)
+            away_s = 1.0 + self._greetings.return_after_s(self.pulse.devices)
+            guest.session.close(ByeCode.STOPPING, "the node stops", retry_after_s=away_s)
             if guest.link:
                 guest.link.wake()
 
     def unacknowledged(self) -> int:
         """Return how many messages devices have not acknowledged."""
         return sum(guest.session.unacknowledged for guest in self._guests.values())
+
+    @property
+    def _devices(self) -> int:
+        return len(self._runner.core.fleet.devices)
+
+    def _require_room(self, guest: Guest) -> None:
+        """Cut a device off that leaves too much unacknowledged."""
+        session = guest.session
+        if session.unacknowledged > OUTBOX_MAX:
+            reason = f"over {OUTBOX_MAX} messages are unacknowledged"
+        elif session.unacknowledged_bytes > OUTBOX_BYTES_MAX:
+            reason = f"messages of over {OUTBOX_BYTES_MAX} bytes are unacknowledged"
+        else:
+            return
+        session.close(ByeCode.OVERLOADED, reason, retry_after_s=OVERLOADED_AWAY_S)
+        session.id = ""  # not to be resumed: what it holds is settled from its next greeting
 
     def _say(self, guest: Guest, order: DeviceOrder) -> None:
         session = guest.session
@@ -171,6 +175,8 @@ class Gateway:
                 guest.assigned.append((number, order.attempt))
                 while guest.assigned[0][0] <= session.acked:
                     guest.assigned.popleft()
+                if guest.watched:
+                    self.pulse.leased(guest.watched, order)
             case Revoke():
                 session.send(RevokeMessage(str(order.attempt), order.reason[:500]))
             case Reconcile():
@@ -194,9 +200,11 @@ class Gateway:
             return  # a Bye
         heard, session, now = guest.session.heard, guest.session, self._now()
         events: list[Event] = []
+        if guest.watched and self.pulse.heard(guest.watched):
+            events.append(DeviceTrusted(at=now, device=guest.device))
         try:
             for message in messages:
-                event = self._event_of(message, guest.device, now)
+                event = event_of(message, guest.device, now)
                 if event is not None:
                     events.append(event)
         except RemoteProtocolError:
@@ -216,60 +224,12 @@ class Gateway:
         if events:
             await self._runner.tell_all(events, done)
 
-    def _event_of(self, message: AnyMessage, device: str, now: float) -> Event | None:
-        match message:
-            case Report():
-                return self._reported(message, device, now)
-            case Accept():
-                c, s, n = _parsed(message.attempt)
-                return StarAccepted(at=now, constellation=c, star=s, attempt=n, device=device)
-            case Stopping():
-                c, s, n = _parsed(message.attempt)
-                return StopBegun(at=now, constellation=c, star=s, attempt=n, device=device)
-            case Progress():
-                c, s, n = _parsed(message.attempt)
-                note = message.note[:2000]
-                return StarProgressed(
-                    at=now, constellation=c, star=s, attempt=n, device=device, note=note, fraction=message.fraction
-                )
-            case Reject():
-                c, s, n = _parsed(message.attempt)
-                cause = LeaseEnd.REJECTED
-                return LeaseEnded(
-                    at=now, constellation=c, star=s, attempt=n, device=device, cause=cause, failure=message.failure
-                )
-            case Sleep():
-                until = now + max(0.0, message.for_s)
-                return DeviceAsleep(at=now, device=device, until=until, reason=message.reason[:500])
-            case Profiled():
-                return DeviceProfiled(at=now, device=device, profile=message.profile)
-            case Drain():
-                return DeviceDraining(at=now, device=device, reason=message.reason[:500], by=f"device {device}")
-        return None
-
-    def _reported(self, message: Report, device: str, now: float) -> StarReported:
-        constellation, star, number = _parsed(message.attempt)
-        outcome, result, failure = message.outcome, message.result, message.failure
-        if unfit := _unfit(bytes(result)):
-            outcome, result, failure = Outcome.FAILED, NOTHING, unfit
-        return StarReported(
-            at=now,
-            constellation=constellation,
-            star=star,
-            attempt=number,
-            device=device,
-            outcome=outcome,
-            result=result.copy(),  # its bytes are a window on the frame, which need not outlive it
-            failure=failure,
-            ran_s=max(0.0, message.ran_s),
-        )
-
     # greeting
 
     async def _greet(self, guest: Guest, hello: Hello) -> None:
         session = guest.session
-        self._authenticate(guest, hello)
-        before = await self._superseded(hello)
+        require_proof(self._runner.core.fleet, self._galaxy_id, guest.nonce, hello, session)
+        before = await self._superseded(guest, hello)
         if session.state is CLOSED:
             return  # it took longer than a greeting may
         if before:
@@ -277,12 +237,15 @@ class Gateway:
             guest.assigned = before.assigned
         else:
             session.id = self._new_id(8)
-        guest.device = hello.device
+        guest.device, guest.boot = hello.device, hello.boot
         self._guests[hello.device] = guest
         self._forget_token(hello.device)
         token = self._token_of[hello.device] = self._new_id(32)
         self._artifact_tokens[token] = hello.device
-        session.send(Welcome(session.id, before is not None, session.heard, self._heartbeat_s, CREDITS, token))
+        lease_s = self.pulse.shortest_lease(hello.device)
+        pace_s = self.pulse.pace_for(lease_s)
+        session.send(Welcome(session.id, before is not None, session.heard, pace_s, CREDITS, token))
+        guest.watched = Watched(hello.device, hello.profile.kind, session, self._now(), lease_s)
         if guest.link:
             guest.link.wake()
         connected = DeviceConnected(
@@ -298,8 +261,11 @@ class Gateway:
         except Refused as refusal:
             self._forget_token(hello.device)
             raise RemoteProtocolError(ByeCode.REVOKED, str(refusal)) from refusal
+        self._greetings.end(session)
+        if guest.link and self._guests.get(hello.device) is guest:
+            self.pulse.add(guest.watched)
 
-    async def _superseded(self, hello: Hello) -> Guest | None:
+    async def _superseded(self, guest: Guest, hello: Hello) -> Guest | None:
         """End the device's earlier socket; return its guest if this greeting resumes it, else None when that is over.
 
         What was given to an earlier session may still be on its way to the disk. It must not come out on the new one,
@@ -309,6 +275,9 @@ class Gateway:
         while True:
             before = self._guests.get(hello.device)
             if before and before.link:
+                self._require_alone(guest, hello, before)
+                if before.watched:
+                    self.pulse.remove(before.watched)
                 before.session.close(ByeCode.REPLACED, "the device has dialled again", retry_after_s=5.0)
                 before.link.wake()
             if before and before.session.id and before.session.id == hello.session and self._is_current(before, hello):
@@ -324,6 +293,22 @@ class Gateway:
             if self._guests.get(hello.device) is before:
                 return None
 
+    def _require_alone(self, guest: Guest, hello: Hello, before: Guest) -> None:
+        """Raise RemoteProtocolError while another start of the device's agent lives on another socket.
+
+        Two agents of one identity would take the connection from each other for ever. One that was started anew is
+        not kept waiting: the system closes the sockets of a process that ends. Where it could not, the old one is soon
+        found silent.
+        """
+        if before.boot == hello.boot or before.session.state is not OPEN or not before.watched:
+            return
+        left_s = before.watched.suspect_at - self._now()
+        if left_s <= 0.0:
+            return
+        reason = f"{hello.device} is connected already, by an agent that was started apart from this one"
+        guest.session.close(ByeCode.REPLACED, reason, retry_after_s=left_s)
+        raise RemoteProtocolError(ByeCode.REPLACED, reason)
+
     def _is_current(self, before: Guest, hello: Hello) -> bool:
         """Return whether no attempt that the device has yet to hear of is over or to be stopped: it would begin it."""
         constellations = self._runner.core.constellations
@@ -335,51 +320,6 @@ class Gateway:
                 return False
         return True
 
-    def _authenticate(self, guest: Guest, hello: Hello) -> None:
-        """Raise RemoteProtocolError unless the device's own key signed this very challenge."""
-        if hello.version != VERSION:
-            raise RemoteProtocolError(ByeCode.VERSION, f"version {hello.version} is not spoken here, only {VERSION}")
-        device = self._runner.core.fleet.devices.get(hello.device)
-        if device is None or device.presence is Presence.REVOKED:
-            guest.session.close(ByeCode.REVOKED, f"{hello.device} has not joined, or was revoked", terminal=True)
-            raise RemoteProtocolError(ByeCode.REVOKED, f"{hello.device} has not joined, or was revoked")
-        try:
-            key = Ed25519PublicKey.from_public_bytes(base64.b64decode(device.public_key))
-            proof = proof_of(self._galaxy_id, guest.nonce, hello.device, hello.boot)
-            key.verify(base64.b64decode(hello.signature), proof)
-        except (InvalidSignature, ValueError) as exc:
-            raise RemoteProtocolError(ByeCode.UNAUTHENTICATED, "the signature is not by this device's key") from exc
-        for held in hello.held:
-            _parsed(held.attempt)
-
     def _forget_token(self, device: str) -> None:
         if token := self._token_of.pop(device, ""):
             del self._artifact_tokens[token]
-
-
-def _parsed(attempt: str) -> AttemptId:
-    try:
-        parsed = AttemptId.parse(attempt)
-    except ValueError as exc:
-        raise RemoteProtocolError(ByeCode.MALFORMED, str(exc)[:200]) from exc
-    if str(parsed) != attempt or not 0 < parsed.number <= ATTEMPT_NUMBER_MAX:
-        raise RemoteProtocolError(ByeCode.MALFORMED, f"{attempt[:200]!r} is not an attempt's id")
-    return parsed
-
-
-def _unfit(result: bytes) -> Failure | None:
-    """Return why a result cannot be kept, or None. Only one with many brackets is looked at closely."""
-    if len(result) > RESULT_INLINE_BYTES_MAX:
-        text = f"a result of over {RESULT_INLINE_BYTES_MAX} bytes must travel as an artifact"
-        return Failure("result_too_large", text)
-    if result.count(b"[") + result.count(b"{") > RESULT_DEPTH_MAX and _depth(result) > RESULT_DEPTH_MAX:
-        return Failure("result_too_deep", f"a result of over {RESULT_DEPTH_MAX} levels")
-    return None
-
-
-def _depth(result: bytes) -> int:
-    depth = deepest = 0
-    for bracket in BRACKETS.findall(STRINGS.sub(b"", result)):
-        depth += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest

@@ -40,6 +40,23 @@ class Metrics:
         )
         self.leases = Gauge("galaxy_leases", "Attempts that devices hold.", registry=own)
         self.devices = Gauge("galaxy_devices_connected", "Devices with a session.", registry=own)
+        self.suspected = Gauge(
+            "galaxy_devices_suspected", "Connected devices that are silent for unlikely long.", registry=own
+        )
+        self.suspicions = Counter(
+            "galaxy_suspicions", "How often a connected device came to be suspected.", registry=own
+        )
+        self.heartbeat = Gauge("galaxy_heartbeat_seconds", "How often devices are to give signs of life.", registry=own)
+        self.greetings = Gauge("galaxy_greetings", "Devices' sockets that are in their greeting.", registry=own)
+        self.links_ended = Counter(
+            "galaxy_links_ended",
+            "Devices' sockets that ended, by what this node said.",
+            labelnames=("why",),
+            registry=own,
+        )
+        self.readers_cut = Counter(
+            "galaxy_readers_cut", "Sockets that were cut off because their peer read nothing.", registry=own
+        )
         self.constellations = Gauge("galaxy_constellations_open", "Constellations that have not ended.", registry=own)
         self.inbox = Gauge("galaxy_inbox", "Tellings that wait for the runner.", registry=own)
         self.outbox = Gauge("galaxy_outbox", "Messages to devices that are not acknowledged.", registry=own)

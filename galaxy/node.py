@@ -37,6 +37,7 @@ from .planner.ladder import LLM, OUTLINE
 from .planner.outline import Outline
 from .planner.prices import Price
 from .runner import Runner
+from .sockets import protocols
 from .store import Durability, open_store
 from .store.contract import Store
 from .store.errors import StoreError
@@ -184,7 +185,7 @@ async def _assembled(settings: Settings, folder: Path, store: Store) -> tuple[Pa
     core.restore(core.fleet, list(core.constellations.values()), now())
     metrics = Metrics()
     runner = Runner(core, store, now, metrics, recorded.seqs, recorded.snapshots_at)
-    gateway = Gateway(runner, galaxy_id, now, metrics, heartbeat_s=settings.heartbeat_s)
+    gateway = Gateway(runner, galaxy_id, now, metrics, chance=random.Random(), heartbeat_s=settings.heartbeat_s)
     parts = Parts(runner, store, gateway, Artifacts(folder / "artifacts", store), metrics, galaxy_id, now)
     parts.upkeep.keep = _keep(settings)
     parts.planners, parts.llm = _planners(settings), _lent_model(settings)
@@ -243,7 +244,7 @@ async def _run(
     server = Server(
         uvicorn.Config(
             app,
-            ws="websockets-sansio",  # others are slower, or find a half-open link late
+            **protocols(parts.metrics.readers_cut.inc),
             ws_max_size=SOCKET_BYTES_MAX,
             ws_ping_interval=None,  # the protocol has its own signs of life
             ws_per_message_deflate=False,
@@ -271,6 +272,7 @@ async def _run(
         running = tasks.create_task(parts.runner.run(), name="runner")
         lag = tasks.create_task(_measure_lag(parts.metrics), name="lag")
         asking = tasks.create_task(Consultations(parts.runner, parts.planners, parts.now).run(), name="planners")
+        pulse = tasks.create_task(parts.gateway.pulse.run(), name="pulse")
         upkeep = tasks.create_task(parts.upkeep.run(), name="upkeep")
         # First of all, but not waited for: while the store is in trouble, health checks must hear of it.
         url = f"{scheme}://{shown}:{port}"
@@ -278,6 +280,7 @@ async def _run(
         await server.serve(sockets=[listener])
         upkeep.cancel()
         asking.cancel()
+        pulse.cancel()
         with suppress(TimeoutError):  # the store is in trouble: what it has not taken was not promised
             async with asyncio.timeout(GOODBYE_WITHIN_S):
                 await parts.runner.durable()

@@ -17,7 +17,7 @@ from .errors import RemoteProtocolError
 from .messages import AnyMessage
 from .session import Session
 from .states import CLOSED
-from .vocabulary import FRAME_BYTES_MAX, SUBPROTOCOL
+from .vocabulary import FRAME_BYTES_MAX, SUBPROTOCOL, ByeCode
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +166,7 @@ class Link:
                 await hear(messages)
                 self._hearing = False
         except SocketClosed as exc:
-            self._broken = f"socket closed: {exc}"
+            self._broken = self._broken or f"socket closed: {exc}"
         except RemoteProtocolError as exc:
             self.session.close(exc.code, str(exc))
             log.info("closed a link", extra={"code": exc.code, "reason": str(exc)})
@@ -189,6 +189,7 @@ class Link:
                         await self._wake.wait()
         except TimeoutError:
             self._broken = f"the peer has not read for {SEND_WITHIN_S:g} s"
+            self.session.close(ByeCode.OVERLOADED, self._broken)
         except SocketClosed as exc:
             self._broken = f"socket closed: {exc}"
         with suppress(TimeoutError):

@@ -44,6 +44,8 @@ class Session:
         self.renewed_at = now  # device, once open: our clock when we sent the last renewal that Galaxy has answered
         self.heard_at = now
         self.heartbeat_s = 0.0
+        self.unacknowledged_bytes = 0  # of our messages that the peer has not acknowledged
+        self.closed_for: ByeCode | None = None  # why this end has said goodbye
         self._renew_within_s = inf
         self._pace_s = 0.0  # galaxy: a heartbeat that the device is to be told of
         self._credits = 0
@@ -79,6 +81,7 @@ class Session:
         if self.unacknowledged >= OUTBOX_MAX:
             raise LocalProtocolError(f"{OUTBOX_MAX} messages are unacknowledged")
         self._said += 1
+        self.unacknowledged_bytes += len(encoded)
         self._unsent.append((self._said, encoded))
         return self._said
 
@@ -115,6 +118,7 @@ class Session:
         previous.close(ByeCode.REPLACED, "the session goes on on another socket")
         self.id, self.heard, self._settled = previous.id, previous.heard, previous._settled
         self._said, self.acked = previous._said, previous.acked
+        self.unacknowledged_bytes = previous.unacknowledged_bytes
         for entry in (*previous._sent, *previous._unsent):
             (self._sent if entry[0] <= heard else self._unsent).append(entry)
         self._ack_due = self.heard_at if self._settled else None  # the last one may have been lost with the socket
@@ -122,7 +126,7 @@ class Session:
     def close(self, code: ByeCode, message: str, *, terminal: bool = False, retry_after_s: float = 0.0) -> None:
         """Say goodbye, if that is still possible. What is unacknowledged stays for a later `resume`."""
         if self.state is not CLOSED:
-            self.state = CLOSED
+            self.state, self.closed_for = CLOSED, code
             self._control.append(encode(Bye(code, message[:200], terminal, retry_after_s)))
 
     def pace(self, heartbeat_s: float) -> None:
@@ -222,7 +226,7 @@ class Session:
         if ack > self._framed:
             raise RemoteProtocolError(ByeCode.MALFORMED, f"message {ack} is acknowledged before it was said")
         while self._sent and self._sent[0][0] <= ack:
-            self._sent.popleft()
+            self.unacknowledged_bytes -= len(self._sent.popleft()[1])
         self.acked = max(self.acked, ack)
 
     def _next_numbered(self) -> bytes | None:

@@ -180,6 +180,7 @@ class DeviceOut(Out):
     reason: str | None
     draining: str | None
     suspected: str | None = Field(description="why it gets no new work, though it is connected")
+    suspected_at: float | None = Field(description="since when")
     wakes_at: float | None = Field(description="when it said that it would be back")
     withdrawn: dict[str, str] = Field(description="tools that do not work just now, with the cause of each")
     joined_at: float

@@ -1,7 +1,7 @@
 """The commands about devices and tokens."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,11 +29,11 @@ def devices(context: typer.Context, as_json: AsJson = False, url: Url = DEFAULT_
         (
             one["id"],
             one["kind"],
-            "draining" if one["draining"] else one["presence"],
+            _presence(one),
             f"{one['held']}/{one['slots']}",
             len(one["tools"]),
             " ".join(f"{key}={value}" for key, value in one["labels"].items()),
-            clock(one["since"]),
+            clock(one["suspected_at"] or one["since"]),
         )
         for one in found["items"]
     ]
@@ -49,7 +49,9 @@ def get_device(device: DeviceId, as_json: AsJson = False, url: Url = DEFAULT_URL
         print_json(found)
         return
     rows = [(tool["name"], tool["effect"], tool["description"].split("\n")[0]) for tool in found["tools"]]
-    console().print(f"{found['id']}: {found['presence']}, {found['held']} of {found['slots']} slots held")
+    console().print(f"{found['id']}: {_presence(found)}, {found['held']} of {found['slots']} slots held")
+    for why in filter(None, (found["suspected"], found["draining"], found["reason"])):
+        console().print(why)
     console().print(listing(("tool", "effect", "does"), rows))
 
 
@@ -103,6 +105,12 @@ def reset_token(
         typer.echo(asyncio.run(new_api_token(settings)))
     except StoreError as exc:
         fail(REFUSED, str(exc))
+
+
+def _presence(device: dict[str, Any]) -> str:
+    if device["suspected"]:
+        return "suspected"
+    return "draining" if device["draining"] else str(device["presence"])
 
 
 def _act(url: str, token: str, device: str, verb: str, reason: str) -> None:

@@ -62,6 +62,7 @@ class Device(Struct, omit_defaults=True):
     draining: str = ""  # why it gets no new work
     reason: str = ""  # of the presence
     suspected: str = ""  # why it gets no new work, though it is connected
+    suspected_at: float | None = None
     wakes_at: float | None = None  # when it said that it would be back
     grace_s: float = 0.0  # by which its absence counts later than it began
     journal: str = ""  # names its record of begun calls
@@ -165,16 +166,17 @@ def _happened(device: Device, event: OfDevice) -> None:
                 device.draining = ""  # a person drained the agent that was; a new start is a new beginning
             device.forgot = bool(device.journal and event.journal and event.journal != device.journal)
             device.boot, device.profile, device.journal = event.boot, event.profile, event.journal or device.journal
-            device.suspected, device.wakes_at, device.grace_s = "", None, 0.0
+            device.suspected, device.suspected_at = "", None
+            device.wakes_at, device.grace_s = None, 0.0
             _move(device, Presence.CONNECTED, event.at, "")
         case DeviceProfiled():
             device.profile = event.profile
         case DeviceDisconnected():
             _gone(device, event.at, event.reason)
         case DeviceSuspected():
-            device.suspected = event.reason
+            device.suspected, device.suspected_at = event.reason, event.at
         case DeviceTrusted():
-            device.suspected = ""
+            device.suspected, device.suspected_at = "", None
         case DeviceAsleep():
             device.wakes_at = min(event.until, event.at + SLEEP_MAX_S)
         case DeviceLost():
@@ -194,7 +196,8 @@ def _node_started(device: Device, at: float) -> None:
 
 
 def _gone(device: Device, at: float, reason: str) -> None:
-    wakes_at, device.suspected = device.wakes_at, ""
+    wakes_at = device.wakes_at
+    device.suspected, device.suspected_at = "", None
     if wakes_at is not None and wakes_at > at:
         device.grace_s = wakes_at - at
         _move(device, Presence.ASLEEP, at, reason)

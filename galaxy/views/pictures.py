@@ -161,6 +161,7 @@ def device(one: Device, held: int) -> Picture:
         "reason": one.reason or None,
         "draining": one.draining or None,
         "suspected": one.suspected or None,
+        "suspected_at": one.suspected_at,
         "wakes_at": one.wakes_at,
         "withdrawn": profile.withdrawn if profile else {},
         "joined_at": one.joined_at,

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any, TypeVar
 
 import httpx2
@@ -172,7 +173,7 @@ async def a_node(folder: Path, store: TroubledStore | None = None) -> AsyncItera
     """Lend a node; what it started is ended afterwards, and what broke in it is raised."""
     store, clock, core, metrics = store or TroubledStore(), Clock(), Orchestrator(), Metrics()
     runner = Runner(core, store, clock, metrics)
-    gateway = Gateway(runner, GALAXY_ID, clock, metrics)
+    gateway = Gateway(runner, GALAXY_ID, clock, metrics, chance=Random(1))
     parts = Parts(runner, store, gateway, Artifacts(folder / "artifacts", store), metrics, GALAXY_ID, clock)
     app = build(parts, Rules(access.digest(TOKEN), frozenset({"galaxy.example"}), gateway.artifact_device))
     headers = {"Authorization": f"Bearer {TOKEN}"}
@@ -180,6 +181,7 @@ async def a_node(folder: Path, store: TroubledStore | None = None) -> AsyncItera
     async with httpx2.AsyncClient(transport=transport, base_url=URL, headers=headers, timeout=None) as http:
         node = Node(store, clock, core, runner, gateway, parts, app, http)
         node.start(runner.run())
+        node.start(gateway.pulse.run())
         try:
             yield node
         finally:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import uvicorn
 
 from galaxy.node import Server
+from galaxy.sockets import protocols
 
 from .helpers import WITHIN_S, Node, a_node
 
@@ -53,7 +54,8 @@ def served(folder: Path) -> Iterator[Served]:
 
     async def serve() -> None:
         async with a_node(folder) as node:
-            server = Server(uvicorn.Config(node.app, ws="websockets-sansio", lifespan="off", log_config=None))
+            carried = protocols(node.parts.metrics.readers_cut.inc)
+            server = Server(uvicorn.Config(node.app, lifespan="off", log_config=None, **carried))
             servers.append(server)
             found.append(Served(f"http://127.0.0.1:{listener.getsockname()[1]}", node, asyncio.get_running_loop()))
             ready.set()
