@@ -275,7 +275,7 @@ class Runner:
             now = self._now()
             for order in work.orders:
                 if isinstance(order, Dispatch):
-                    self.core.leases.went_out(order.attempt, now)
+                    self.core.leases.went_out(order, now)
         if work.asked:
             self.ask(work.asked)
         for done, refusal in work.dones:

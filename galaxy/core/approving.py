@@ -56,16 +56,16 @@ class Pins:
     """Which stars wait for which device, because a person was asked about it."""
 
     def __init__(self) -> None:
-        self._device: dict[Key, str] = {}
+        self.device: dict[Key, str] = {}  # that each waits for
         self._stars: dict[str, dict[Key, None]] = {}
 
     def set(self, key: Key, device: str) -> None:
         self.clear(key)
-        self._device[key] = device
+        self.device[key] = device
         self._stars.setdefault(device, {})[key] = None
 
     def clear(self, key: Key) -> None:
-        if device := self._device.pop(key, ""):
+        if device := self.device.pop(key, ""):
             stars = self._stars[device]
             del stars[key]
             if not stars:
@@ -76,7 +76,7 @@ class Pins:
         return list(self._stars.get(device, ()))
 
     def __iter__(self) -> Iterator[Key]:
-        return iter(list(self._device))
+        return iter(list(self.device))
 
 
 def lapse(course: Course, device: Device | None) -> tuple[float, str] | None:

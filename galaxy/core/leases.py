@@ -16,7 +16,7 @@ from .constellation import Constellation
 from .course import Course
 from .events import AttemptRevoked, ConstellationEvent, DeviceConnected, LeaseEnded, StopUnconfirmed
 from .fleet import Device, Fleet, Presence
-from .orders import Order, Reconcile, Revoke
+from .orders import Dispatch, Order, Reconcile, Revoke
 from .placement.placer import Placer
 from .rivals import Rivals, keeps
 from .timers import Timers
@@ -75,13 +75,13 @@ class Leases:
         if self.rivals.active:
             self.rivals.forget(attempt)
 
-    def went_out(self, name: AttemptId, at: float) -> None:
+    def went_out(self, order: Dispatch, at: float) -> None:
         """Count the run from here: what was decided is recorded, perhaps much later, and the device is told."""
-        if attempt := self._open(name):
+        name = order.attempt
+        if order.run_s and name in self._placer.held.get(order.device, ()):
             self._out_at[name] = at
-            device = self.fleet.devices.get(attempt.device)
-            if device and device.presence is Presence.CONNECTED and not attempt.stopping:
-                self._set(name, self._constellations[name.constellation].courses[name.star], attempt, device, at)
+            if name not in self._timers:  # else it is being stopped, or its device is gone
+                self._timers.set(name, at + order.run_s + RUN_GRACE_S)
 
     def watch_all(self, device: str, at: float) -> list[Revoke]:
         """Look at all that a device holds, which has come or gone."""

@@ -174,7 +174,8 @@ class Orchestrator:
     def _look(self, constellation: Constellation, star_id: str, at: float) -> Sequence[Order]:
         """Put a star's entries in the indexes right; return the orders to stop what is to be stopped of it."""
         key, course = (constellation.id, star_id), constellation.courses.get(star_id)
-        self._pins.clear(key)
+        if self._pins.device:
+            self._pins.clear(key)
         if course is None or course.state in TERMINAL or course.state is WAITING:
             self.placer.forget(key)
             self._timers.clear(key)

@@ -26,13 +26,9 @@ class Rivals:
         self._constellations = constellations
         self._placer = placer
         self._timers: Timers[AttemptId] = Timers()
+        self.active = False  # whether any attempt may be about to get a second one beside it
         self._leased = 0
         self._hedged = 0
-
-    @property
-    def active(self) -> bool:
-        """Whether any attempt is to get a second one beside it."""
-        return bool(self._timers or self._placer.seeks_rivals)
 
     def count(self, *, hedge: bool) -> None:
         """Count an attempt against the share of hedges."""
@@ -48,11 +44,13 @@ class Rivals:
             self.forget(name)
         elif not self._placer.seeks_rival((name.constellation, name.star)):
             self._timers.set(name, at)
+            self.active = True
 
     def forget(self, name: AttemptId) -> None:
         """Want no second attempt beside this one."""
         self._timers.clear(name)
         self._placer.forget_rival((name.constellation, name.star), name.number)
+        self.active = bool(self._timers) or self._placer.seeks_rivals
 
     def due(self, now: float) -> None:
         """Queue the second attempts whose time has come."""

@@ -99,7 +99,7 @@ class Log:
         """What was decided is recorded, and the devices are told."""
         for order in orders:
             if isinstance(order, Dispatch):
-                self.core.leases.went_out(order.attempt, at)
+                self.core.leases.went_out(order, at)
 
     def of(self, kind: type[Event]) -> list[Any]:
         """Return the events of a kind, oldest first."""
