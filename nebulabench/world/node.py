@@ -76,10 +76,11 @@ class SimNode:
         runner = Runner(core, store, now, METRICS, recorded.seqs, recorded.snapshots_at)
         chance = self._ground.chance(f"node {self._starts}")
         self._gateway = Gateway(
-            runner, GALAXY, now, METRICS, heartbeat_s=self._heartbeat_s, new_id=partial(ids, chance)
+            runner, GALAXY, now, METRICS, chance=chance, heartbeat_s=self._heartbeat_s, new_id=partial(ids, chance)
         )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(runner.run(), name="runner")
+            tasks.create_task(self._gateway.pulse.run(), name="pulse")
             tasks.create_task(Consultations(runner, self._planners(), now).run(), name="planners")
             await runner.tell(NodeStarted(at=now()))
             self.runner = runner
