@@ -41,7 +41,18 @@ NETWORK = (
     "one_way_down",
     "slow",
 )
-DEVICE = ("kill", "power_cut", "freeze", "stop", "sleep", "slow_tools", "disk_full", "reinstall", "twin")
+DEVICE = (
+    "kill",
+    "kill_at_effect",
+    "power_cut",
+    "freeze",
+    "stop",
+    "sleep",
+    "slow_tools",
+    "disk_full",
+    "reinstall",
+    "twin",
+)
 OF_NODE = ("node_kill", "node_crash_before", "node_crash_after", "node_freeze", "slow_disk", "disk_fails", "clock_set")
 ODDS = {  # of each kind, in each profile
     "mild": {
@@ -162,6 +173,18 @@ def _kill(world: "World", fault: Fault) -> Callable[[], None]:
     return device.start
 
 
+def _kill_at_effect(world: "World", fault: Fault) -> Callable[[], None]:
+    """Kill the agent right after the next effect that may happen once only."""
+    device = _of(world, fault)
+    device.hands.after_effect = device.kill
+
+    def end() -> None:
+        device.hands.after_effect = None
+        device.start()
+
+    return end
+
+
 def _power_cut(world: "World", fault: Fault) -> Callable[[], None]:
     device = _of(world, fault)
     device.kill(power=True)
@@ -273,6 +296,7 @@ KINDS: dict[str, Doer] = {
     "slow": _slow,
     "swizzle": _swizzle,
     "kill": _kill,
+    "kill_at_effect": _kill_at_effect,
     "power_cut": _power_cut,
     "freeze": _freeze,
     "stop": _stop,

@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from galaxy.core.constellation import Constellation
+from galaxy.core.events import FLEET
 from galaxy.core.fleet import Presence
 from galaxy.core.states import TERMINAL, StarState
 from galaxy.journal import constellation_of, snapshot_of
@@ -48,7 +49,7 @@ class Inspector:
 
     def _is_at_rest(self, runner: Runner) -> bool:
         deadline = runner.core.next_deadline()
-        recorded = all(runner.is_recorded(stream) for stream in [*runner.core.constellations, "fleet"])
+        recorded = all(runner.is_recorded(stream) for stream in [*runner.core.constellations, FLEET])
         return not runner.waiting and recorded and (deadline is None or deadline > self._world.node.now())
 
     def _look(self, runner: Runner) -> None:

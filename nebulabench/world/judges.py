@@ -8,10 +8,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from .history import Event, History, Run
+from .history import Event, History
 from .plan import Plan
 
-FLEET = "fleet"
+FLEET = "~fleet"
+TOLD_S = 6.0  # within which a device that is back has been told what to stop
 SOON_S = 1.0  # within which a device stops once it must; its clock is looked at that often
 ENDS = ("star_reported", "lease_ended")
 Name = tuple[str, str, int]  # constellation, star, number of the attempt
@@ -159,9 +160,15 @@ def _attempts_are_fenced(case: Case) -> Iterator[str]:
             continue
         if lease.leased_at > effect.at:
             yield f"{lease} acted at {effect.at:.3f}, before it was durable that {effect.device} may"
+        until = _may_act_until(case, lease)
         for later in case.by_star[lease.name[:2]]:
             replaces = later.name[2] > lease.name[2] and later.beside != lease.name[2] and lease.end
-            if replaces and later.purpose == "run" and later.leased_at < effect.at and effect.effect != "pure":
+            if (
+                replaces
+                and later.purpose == "run"
+                and max(later.leased_at, until) < effect.at
+                and effect.effect != "pure"
+            ):
                 yield f"{lease} acted at {effect.at:.3f}, after {later} was given out at {later.leased_at:.3f}"
                 break
 
@@ -185,7 +192,7 @@ def _no_orphan_keeps_running(case: Case) -> Iterator[str]:
     """A call is over `stop_after_s` after Galaxy was last heard of, and a moment; frozen meanwhile, when thawed."""
     history = case.history
     for run in history.runs:
-        stop_after_s = _stop_after_s(case, run)
+        stop_after_s = _stop_after_s(case, run.attempt, run.began_at)
         if not stop_after_s:
             continue
         over = history.died.get(run.process)
@@ -216,21 +223,35 @@ def _once_ended_nothing_follows(case: Case) -> Iterator[str]:
             yield f"after its end, {stream} goes on with {kinds[kinds.index('constellation_ended') + 1]}"
 
 
+def _may_act_until(case: Case, lease: Lease) -> float:
+    """Return until when a call may act that was given up: one that never stops by itself, until its device is back."""
+    if lease.end is None or _stop_after_s(case, str(lease), lease.leased_at):
+        return 0.0
+    for event in case.history.by_stream.get(FLEET, ()):
+        back = event["kind"] == "device_connected" and event["device"] == lease.device
+        if back and event["committed"] >= lease.end["committed"]:
+            at: float = event["committed"]
+            return at + TOLD_S
+    return float("inf")
+
+
 def _name_of(attempt: str) -> Name:
     star, _, number = attempt.rpartition("#")
     constellation, _, star = star.partition("/")
     return constellation, star, int(number)
 
 
-def _stop_after_s(case: Case, run: Run) -> float:
-    constellation, star, _ = _name_of(run.attempt)
+def _stop_after_s(case: Case, attempt: str, at: float) -> float:
+    """Return what the star said when the attempt was given out, as it was last written by then; 0: it never stops."""
+    constellation, star, _ = _name_of(attempt)
+    stop_after_s = 0.0
     for event in case.history.by_stream.get(constellation, []):
         stars = event.get("stars", []) if event["kind"] == "constellation_submitted" else _edited(event)
         for one in stars:
-            if one["id"] == star:
+            if one["id"] == star and event["committed"] <= at:
                 policy = one.get("disconnect", {})
-                return min(policy.get("stop_after_s", 60.0), policy.get("lost_after_s", 60.0))
-    return 0.0
+                stop_after_s = min(policy.get("stop_after_s", 60.0), policy.get("lost_after_s", 60.0))
+    return stop_after_s
 
 
 def _edited(event: Event) -> list[Event]:

@@ -4,6 +4,7 @@ Each tells the history when it really began, had its effect, and ended.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -58,6 +59,7 @@ class Hands:
     ground: Ground
     device: str
     slowness: float = 1.0
+    after_effect: Callable[[], None] | None = None  # at the next effect that may happen once only
 
 
 class _Doer:
@@ -98,6 +100,9 @@ class _Doer:
         record, star = self._hands.ground.history, attempt.rpartition("#")[0]
         if not record.over:
             record.effects.append(history.Effect(record.now(), attempt, star, self.effect, self._hands.device))
+            if self.effect is Effect.ONCE and (after := self._hands.after_effect):
+                self._hands.after_effect = None
+                after()
 
     async def _pass(self, seconds: float, notes: int, context: Context) -> None:
         for note in range(notes):

@@ -98,7 +98,7 @@ def star(random: Random, name: str, devices: list[str], sources: list[str]) -> S
         timeouts=Timeouts(QUEUE_S, random.choice((8.0, 40.0)), random.choice((0.0, 0.0, 6.0))),
         disconnect=Disconnect(
             lost_after_s,
-            random.choice((lost_after_s, lost_after_s, 10.0)),
+            random.choice((lost_after_s, lost_after_s, 10.0, 0.0 if tool != ONCE else 10.0)),
             random.choice((None, None, True, False)) if tool != ONCE else None,
             random.choice(list(Reconcile)),
         ),
@@ -112,7 +112,7 @@ def star(random: Random, name: str, devices: list[str], sources: list[str]) -> S
 def _doing(random: Random) -> Doing:
     fails = random.random()
     return Doing(
-        takes_s=random.choice((0.05, 0.5, 2.0, 6.0, 12.0)) if random.random() < 0.95 else 30.0,
+        takes_s=random.choice((0.05, 0.5, 2.0, 6.0, 12.0)) if random.random() < 0.9 else 30.0,
         notes=random.choice((0, 0, 2)),
         size=random.choice((0, 0, 10_000)),
         fails=random.choice((0.0, 0.3, 0.8)) if fails < 0.3 else 0.0,
