@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -87,7 +88,7 @@ class Client:
             runner = self._world.node.runner
             paused = [c.id for c in runner.core.constellations.values() if c.paused] if runner else []
             for name in paused:
-                await self._ask(lambda _, now, c=name: ConstellationResumed(at=now, constellation=c, by="client"), "")
+                await self._ask(partial(_resumed, name), "")
 
     async def _pause(self) -> None:
         await asyncio.sleep(AGAIN_AFTER_S)
@@ -127,6 +128,10 @@ class Client:
         history = self._world.history
         history.told.append(Told(history.now(), constellation, kind, mark))
         history.tell(f"client: {kind} {constellation} acknowledged")
+
+
+def _resumed(name: str, _: Orchestrator, now: float) -> ConstellationEvent:
+    return ConstellationResumed(at=now, constellation=name, by="client")
 
 
 def _event(deed: Deed, c: Constellation, now: float, mark: str, devices: list[str]) -> ConstellationEvent | None:

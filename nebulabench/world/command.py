@@ -29,7 +29,7 @@ def simulate(
     minutes: Annotated[float, typer.Option(help="Go on with further seeds for so long", min=0)] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
-    """Run whole galaxies in virtual time while everything goes wrong, and judge what came of it; exit 1 if it was wrong."""
+    """Run whole galaxies in virtual time while everything goes wrong; exit 1 if a rule of the judges broke."""
     profiles = _profiles(profile)
     if seed is not None:
         _alone(seed, profiles[0] if len(profiles) == 1 else "harsh", trace=trace, shrink=shrink, as_json=as_json)

@@ -1,4 +1,4 @@
-"""The disks: the node's store and the devices' outboxes, which survive their processes, and fail when they are told to."""
+"""The disks: the node's store and the devices' outboxes. They survive their processes, and fail when told to."""
 
 import asyncio
 import sqlite3
@@ -90,7 +90,7 @@ class DeviceDisk(sqlite3.Connection):
             self._safe = self.serialize()
         return found
 
-    def executemany(self, sql: str, rows: Iterable[Any]) -> sqlite3.Cursor:  # type: ignore[override]
+    def executemany(self, sql: str, rows: Iterable[Any]) -> sqlite3.Cursor:
         self._require_room(sql)
         if sql.startswith("DELETE FROM reports") and self.history:
             rows = list(rows)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -42,23 +43,13 @@ NETWORK = (
     "slow",
 )
 DEVICE = (
-    "kill",
-    "kill_at_effect",
-    "power_cut",
-    "freeze",
-    "stop",
-    "sleep",
-    "slow_tools",
-    "disk_full",
-    "reinstall",
-    "twin",
+    *("kill", "kill_at_effect", "power_cut", "freeze", "stop", "sleep", "slow_tools", "disk_full"),
+    *("reinstall", "twin"),
 )
 OF_NODE = ("node_kill", "node_crash_before", "node_crash_after", "node_freeze", "slow_disk", "disk_fails", "clock_set")
+MILD = {"cut": 3, "clog": 3, "slow": 3, "slow_tools": 3, "kill": 1, "node_kill": 1, "stop": 1}
 ODDS = {  # of each kind, in each profile
-    "mild": {
-        **dict.fromkeys(("cut", "clog", "slow", "slow_tools"), 3),
-        **dict.fromkeys(("kill", "node_kill", "stop"), 1),
-    },
+    "mild": MILD,
     "harsh": {**dict.fromkeys((*NETWORK, *DEVICE, *OF_NODE), 2), "reinstall": 1, "twin": 1},
     "swizzle": {"swizzle": 6, "half_open": 2, "cut": 2, "kill": 1, "node_kill": 1},
     "planner": {**dict.fromkeys((*NETWORK, "kill", "freeze", *OF_NODE), 1)},
@@ -155,9 +146,8 @@ def _swizzle(world: "World", fault: Fault) -> None:
     step_s = fault.for_s / len(names)
     for n, name in enumerate(names):
         route = world.network.route(name)
-        world.later(n * step_s, lambda route=route: route.block(up=True, down=True))
-        undo_s = fault.for_s + again.index(name) * step_s
-        world.later(undo_s, lambda route=route: route.release(up=True, down=True))
+        world.later(n * step_s, partial(route.block, up=True, down=True))
+        world.later(fault.for_s + again.index(name) * step_s, partial(route.release, up=True, down=True))
 
 
 # the devices

@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from galaxy.core.constellation import Constellation
+from galaxy.core.course import Course
 from galaxy.core.events import FLEET
 from galaxy.core.fleet import Presence
 from galaxy.core.states import TERMINAL, StarState
@@ -69,13 +70,17 @@ class Inspector:
             wait = core.explained(constellation, course)
             if wait is None or not wait.reason:
                 history.fail(f"{constellation.id}/{name} is {course.state}, and nobody says why")
-            elif course.state is StarState.READY and course.placeable(bool(constellation.paused)):
-                if course.not_before <= self._world.node.now() and (free := self._free(runner, course.star.tool)):
-                    needs = course.star.needs.device or (course.approval.device if course.approval else "")
-                    failed_on = course.failed_on()
-                    fit = [one for one in free if needs in ("", one) and (one not in failed_on or len(failed_on) > 9)]
-                    if fit and not course.verifying:
-                        history.fail(f"{constellation.id}/{name} waits though {fit[0]} is free: {wait.reason}")
+            elif device := self._idle_for(runner, constellation, course):
+                history.fail(f"{constellation.id}/{name} waits though {device} is free: {wait.reason}")
+
+    def _idle_for(self, runner: Runner, constellation: Constellation, course: Course) -> str:
+        """Return a device that could take the star just now, if it waits for none of its own."""
+        ready = course.state is StarState.READY and course.placeable(bool(constellation.paused))
+        if not ready or course.not_before > self._world.node.now() or course.verifying:
+            return ""
+        wanted, failed_on = course.star.needs.device, course.failed_on()
+        free = self._free(runner, course.star.tool)
+        return next((one for one in free if wanted in ("", one) and one not in failed_on), "")
 
     def _free(self, runner: Runner, tool: str) -> list[str]:
         """Return the devices that could take a call of the tool just now, told from what is recorded of them."""

@@ -114,11 +114,12 @@ def _nothing_acknowledged_is_lost(case: Case) -> Iterator[str]:
         else:
             found = [event for event in events if event.get("by") == told.by]
         if len(found) != 1 or found[0]["committed"] > told.at:
-            yield f"{told.kind} of {told.constellation} was acknowledged at {told.at:.3f} and is recorded {len(found)} times"
+            times = f"recorded {len(found)} times"
+            yield f"{told.kind} of {told.constellation} was acknowledged at {told.at:.3f} and is {times}"
 
 
 def _no_result_is_dropped(case: Case) -> Iterator[str]:
-    """A device forgets a report only after it, or that it came too late, is recorded, or its constellation has ended."""
+    """A device forgets a report only when it, or that it came too late, is recorded, or its constellation has ended."""
     recorded: dict[tuple[str, str], float] = {}
     over: dict[str, float] = {}
     for event in case.history.events:
@@ -135,7 +136,7 @@ def _no_result_is_dropped(case: Case) -> Iterator[str]:
 
 
 def _what_may_happen_once_does(case: Case) -> Iterator[str]:
-    """A `once` effect happens at most once to a star, and exactly once if the star succeeded; so does a success happen."""
+    """A `once` effect happens at most once to a star, and exactly once if it succeeded: a success has happened."""
     times: dict[tuple[str, str], int] = defaultdict(int)
     once: set[tuple[str, str]] = set()
     for effect in case.history.effects:

@@ -196,18 +196,22 @@ class SimLoop(asyncio.AbstractEventLoop):
     def time(self) -> float:
         return self._now
 
-    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> Due:
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Due:
         due = Due(self._now, callback, args, context if context is not None else copy_context())
         if not self._closed:
             self._ready.append(due)
         return due
 
-    def call_later(
+    def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> Due:
         return self.call_at(self._now + delay, callback, *args, context=context)
 
-    def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None) -> Due:
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Due:
         due = Due(when, callback, args, context if context is not None else copy_context())
         if not self._closed:
             self._pushed += 1
@@ -229,7 +233,9 @@ class SimLoop(asyncio.AbstractEventLoop):
             tasks[:] = [one for one in tasks if not one.done()]
         return task
 
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:
         """Run it at once: there are no threads here."""
         done: asyncio.Future[T] = self.create_future()
         try:

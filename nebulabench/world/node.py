@@ -88,7 +88,8 @@ class SimNode:
 
     def _accept(self, wire: Wire) -> None:
         process, gateway = self.process, self._gateway
-        assert process and gateway
+        assert process
+        assert gateway
         wire.node_end.owner = process
         process.start(self._hold(wire, gateway))
 

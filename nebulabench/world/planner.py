@@ -6,12 +6,13 @@ from random import Random
 
 from galaxy.core.edit import AddLine, AddStar, AnyOperation, Edit, RemoveStar, Retry, Skip, Supersede, UpdateStar
 from galaxy.core.goal import Answer, Done, Fact, GiveUp
-from galaxy.core.star import Line, When
+from galaxy.core.star import Line, Star, When
 from galaxy.planner.contract import Meter, NoAnswer, PlannerFailed, View
 
 from . import workload
 
 ADVERSARY = "adversary"
+WHENS = (When.SUCCESS, When.ALWAYS, When.FAILURE)
 
 
 class Adversary:
@@ -74,7 +75,7 @@ class Adversary:
                 case 5:
                     found.append(RemoveStar(one))
                 case 6:
-                    # What may happen only once is not asked for twice: a planner may decide so, and a judge may not know.
+                    # What may happen only once is not asked for twice: a planner may decide so, but no judge knows.
                     is_once = one in view.stars and view.stars[one].star.tool == workload.ONCE
                     found.append(Skip(one) if is_once or random.random() < 0.5 else Retry(one))
                 case 7:
@@ -84,7 +85,7 @@ class Adversary:
                         found.append(UpdateStar(self._star(view, one)))
         return found
 
-    def _star(self, view: View, name: str = "") -> workload.Star:
+    def _star(self, view: View, name: str = "") -> Star:
         self._drawn += 1
         name = name or f"p{view.revision}x{self._drawn}"
         return workload.star(self._random, f"{view.constellation}/{name}", self._devices, [])

@@ -1,4 +1,4 @@
-"""The story of one seed, for people: what went wrong, what was recorded and what tools did, by the time at which it did."""
+"""The story of one seed, for people: what went wrong, what was recorded and what tools did, in the order of time."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ MORE_CHARS_MAX = 110
 
 def story(plan: Plan, history: History) -> Iterator[str]:
     """Yield the lines."""
-    yield f"seed {plan.seed}, profile {plan.profile}: {len(plan.devices)} devices, a heartbeat each {plan.heartbeat_s:g} s"
+    crew = f"{len(plan.devices)} devices, a heartbeat each {plan.heartbeat_s:g} s"
+    yield f"seed {plan.seed}, profile {plan.profile}: {crew}"
     for asked in plan.submissions:
         stars = ", ".join(f"{star.id} {star.tool}" for star in asked.stars) or "a goal"
         yield f"  {asked.constellation}: {stars}"

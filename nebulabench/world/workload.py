@@ -1,6 +1,7 @@
-"""What clients ask of a simulated galaxy: constellations of every shape and policy, and what people do to them later."""
+"""What clients ask of a simulated galaxy: constellations of every shape and policy, and what is done to them later."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 
 import msgspec
@@ -28,6 +29,7 @@ QUEUE_S = 240.0  # of every star: what nobody can do comes to an end too
 PURE, IDEMPOTENT, ONCE = "sim.look", "sim.put", "sim.act"
 TOOLS = (PURE, IDEMPOTENT, ONCE)
 SHAPES = ("chain", "fan", "layered", "loose")
+NO_RULES = Planning(repair=False)
 DEEDS = ("pause", "resume", "cancel", "add", "remove", "update", "skip", "retry", "supersede")
 
 
@@ -40,7 +42,7 @@ class Submission:
     stars: tuple[Star, ...] = ()
     lines: tuple[Line, ...] = ()
     goal: Goal | None = None
-    planning: Planning = Planning(repair=False)
+    planning: Planning = NO_RULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def submissions(random: Random, devices: list[str], stars: int, within_s: float,
         lines = _lines(random, names)
         into = {one: [line.source for line in lines if line.target == one] for one in names}
         drawn = tuple(star(random, f"{name}/{one}", devices, into[one]) for one in names)
-        planning = Planning(planner=planner, repair=random.random() < 0.5) if planner else Planning(repair=False)
+        planning = Planning(planner=planner, repair=random.random() < 0.5) if planner else NO_RULES
         found.append(Submission(at, name, drawn, tuple(lines), planning=planning))
     return found
 
@@ -125,7 +127,7 @@ def _doing(random: Random) -> Doing:
 def _lines(random: Random, names: list[str]) -> list[Line]:
     match random.choice(SHAPES):
         case "chain":
-            pairs = list(zip(names, names[1:], strict=False))
+            pairs = list(pairwise(names))
         case "fan":
             pairs = [(names[0], one) for one in names[1:]]
         case "layered":
@@ -152,13 +154,9 @@ def _line(random: Random, source: str, target: str) -> Line:
 
 def deeds(random: Random, constellations: list[Submission], until: float) -> list[Deed]:
     """Return what people do while all goes on."""
-    return [
-        Deed(
-            min(until, one.at + random.choice((1.0, 10.0, 40.0)) * random.random()),
-            one.constellation,
-            random.choice(DEEDS),
-            random.randrange(1 << 30),
-        )
-        for one in constellations
-        for _ in range(random.choice((0, 1, 2, 4)))
-    ]
+    found = []
+    for one in constellations:
+        for _ in range(random.choice((0, 1, 2, 4))):
+            at = min(until, one.at + random.choice((1.0, 10.0, 40.0)) * random.random())
+            found.append(Deed(at, one.constellation, random.choice(DEEDS), random.randrange(1 << 30)))
+    return found

@@ -2,16 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from functools import partial
 from random import Random
 from time import perf_counter
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from galaxy.core.errors import Refused
 from galaxy.core.events import DeviceJoined, JoinTokenMinted
 from galaxy.planner.contract import Planner
+from galaxy.runner import Runner
 
 from .client import Client
 from .device import Device
@@ -20,14 +23,14 @@ from .faults import strike
 from .ground import Ground, public
 from .history import History
 from .inspector import Inspector
-from .loop import SimLoop
+from .loop import Process, SimLoop
 from .network import Network, Wire
 from .node import SimNode
 from .plan import Plan
 from .planner import ADVERSARY, Adversary
+from .workload import Deed, Submission
 
 LIVENESS_S = 1_800.0  # within which everything ends once nothing goes wrong any more
-HEALED_BY_S = 30.0  # the last faults may end so much later
 AFTER_S = 5.0  # what is still under way may come in
 TOKEN_S = 1e9
 
@@ -37,7 +40,7 @@ class World:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.loop = SimLoop(self._failed)
+        self.loop = SimLoop(self._failed)  # type: ignore[abstract]  # what it lacks, nobody here asks for
         self.history = History(self.loop.time)
         random = Random(f"{plan.seed}/{plan.profile}/world")
         self.network = Network(self.loop, self.history, random)
@@ -114,11 +117,11 @@ class World:
             self.all_devices.append(device)
             self._task(self._join(device))
         for asked in plan.submissions:
-            self._at(asked.at, lambda asked=asked: self._task(self.client.submit(asked)))
+            self._at(asked.at, partial(self._submit, asked))
         for n, deed in enumerate(plan.deeds):
-            self._at(deed.at, lambda n=n, deed=deed: self._task(self.client.do(deed, f"deed-{n}")))
+            self._at(deed.at, partial(self._do, deed, f"deed-{n}"))
         for fault in plan.faults:
-            self._at(fault.at, lambda fault=fault: strike(self, fault))
+            self._at(fault.at, partial(strike, self, fault))
         self._task(self.client.go_on())
         self._task(inspector.look_around())
         self.loop.run_until(lambda: False, plan.calm_at)
@@ -128,6 +131,12 @@ class World:
             self.loop.run_until(lambda: False, self.loop.time() + AFTER_S)
         else:
             inspector.say_what_waits(self._open())
+
+    def _submit(self, asked: Submission) -> None:
+        self._task(self.client.submit(asked))
+
+    def _do(self, deed: Deed, mark: str) -> None:
+        self._task(self.client.do(deed, mark))
 
     def _heal(self) -> None:
         self.calm = True
@@ -157,33 +166,35 @@ class World:
 
     async def _join(self, device: Device) -> None:
         """Make the device known, then start its agent."""
-        while True:
-            runner, now = self.node.runner, self.node.now
-            process = self.node.process
+        known = False
+        while not known:
+            runner, process = self.node.runner, self.node.process
             if runner and process:
-                joined = self.loop.create_future()
-
-                async def join() -> None:
-                    try:
-                        minted = JoinTokenMinted(at=now(), digest=device.name, expires_at=now() + TOKEN_S)
-                        await runner.tell(minted)
-                        key = public(device.key)
-                        event = DeviceJoined(at=now(), device=device.name, public_key=key, token_digest=device.name)
-                        await runner.tell(event)
-                    except Refused:
-                        await runner.durable()  # it had joined, and nobody had been told
-                    if not joined.done():
-                        joined.set_result(None)
-
-                process.start(join())
-                try:
-                    async with asyncio.timeout(5.0):
-                        await joined
-                    break
-                except TimeoutError:
-                    continue
-            await asyncio.sleep(0.5)
+                known = await self._made_known(device, runner, process)
+            else:
+                await asyncio.sleep(0.5)
         device.start()
+
+    async def _made_known(self, device: Device, runner: Runner, process: Process) -> bool:
+        joined: asyncio.Future[bool] = self.loop.create_future()
+
+        async def join() -> None:
+            at = self.node.now()
+            try:
+                await runner.tell(JoinTokenMinted(at=at, digest=device.name, expires_at=at + TOKEN_S))
+                key = public(device.key)
+                await runner.tell(DeviceJoined(at=at, device=device.name, public_key=key, token_digest=device.name))
+            except Refused:
+                await runner.durable()  # it had joined, and nobody had been told
+            if not joined.done():
+                joined.set_result(True)
+
+        process.start(join())
+        try:
+            async with asyncio.timeout(5.0):
+                return await joined
+        except TimeoutError:
+            return False
 
     def _key(self, name: str) -> Ed25519PrivateKey:
         return Ed25519PrivateKey.from_private_bytes(self.ground.chance(f"key {name}").randbytes(32))
@@ -196,7 +207,7 @@ class World:
     def _at(self, at: float, do: Callable[[], object]) -> None:
         self.loop.call_at(at, do, context=self.network.context)
 
-    def _task(self, work: object) -> None:
+    def _task(self, work: Coroutine[Any, Any, None]) -> None:
         self.loop.create_task(work, context=self.network.context.copy())
 
     def _failed(self, text: str) -> None:
