@@ -40,9 +40,7 @@ class Metrics:
         )
         self.leases = Gauge("galaxy_leases", "Attempts that devices hold.", registry=own)
         self.devices = Gauge("galaxy_devices_connected", "Devices with a session.", registry=own)
-        self.suspected = Gauge(
-            "galaxy_devices_suspected", "Connected devices that are silent for unlikely long.", registry=own
-        )
+        self.suspected = Gauge("galaxy_devices_suspected", "Connected devices that are suspected.", registry=own)
         self.suspicions = Counter(
             "galaxy_suspicions", "How often a connected device came to be suspected.", registry=own
         )
@@ -55,7 +53,7 @@ class Metrics:
             registry=own,
         )
         self.readers_cut = Counter(
-            "galaxy_readers_cut", "Sockets that were cut off because their peer read nothing.", registry=own
+            "galaxy_readers_cut", "Sockets cut off because their peer read nothing.", registry=own
         )
         self.constellations = Gauge("galaxy_constellations_open", "Constellations that have not ended.", registry=own)
         self.inbox = Gauge("galaxy_inbox", "Tellings that wait for the runner.", registry=own)

@@ -278,9 +278,8 @@ async def _run(
         url = f"{scheme}://{shown}:{port}"
         await parts.runner.tell_all([NodeStarted(at=parts.now())], lambda _: ready(url))
         await server.serve(sockets=[listener])
-        upkeep.cancel()
-        asking.cancel()
-        pulse.cancel()
+        for task in (upkeep, asking, pulse):
+            task.cancel()
         with suppress(TimeoutError):  # the store is in trouble: what it has not taken was not promised
             async with asyncio.timeout(GOODBYE_WITHIN_S):
                 await parts.runner.durable()

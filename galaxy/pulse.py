@@ -65,6 +65,7 @@ class Pulse:
         """Watch a device that is recorded as connected."""
         self._watch.add(watched, self._now())
         self._keep_pace()
+        watched.session.pace(self.pace_for(watched.lease_s))  # it may have changed since its Welcome
         if watched.suspect_at < self._looks_at:
             self._sooner.set()
 

@@ -18,6 +18,7 @@ from .parts import Node, Parts, answer
 router = APIRouter(prefix="/v1/constellations/{constellation_id}/events", tags=["events"], responses=READING)
 
 PAGE_MAX = 1_000
+STREAMED_MAX = 100  # events that a stream holds for its reader, who may have stopped reading
 SEQ_MAX = (1 << 63) - 1
 SIGN_OF_LIFE_S = 15.0
 END = "constellation_ended"
@@ -55,7 +56,7 @@ async def _streamed(node: Parts, constellation_id: str, after: int) -> AsyncIter
         while not node.is_stopping:
             watcher.clear()
             try:
-                rows = await node.store.events(constellation_id, after, PAGE_MAX)
+                rows = await node.store.events(constellation_id, after, STREAMED_MAX)
             except StoreUnavailable:
                 return  # the reader comes back, and says where it was
             for row in rows:

@@ -160,6 +160,7 @@ async def test_a_larger_fleet_is_told_to_renew_more_seldom_and_a_smaller_one_mor
     assert (await renewed(laptop)).heartbeat_s == pytest.approx(9.6)
     assert laptop._socket.heartbeat_s == pytest.approx(9.6)
     assert (await renewed(laptop)).heartbeat_s == 0.0
+    assert (await renewed(tower)).heartbeat_s == pytest.approx(9.6), "though its Welcome had said less"
     assert await measured(node, "galaxy_heartbeat_seconds") == pytest.approx(9.6)
     phone = await connected(node, "phone")
     assert phone.welcome
