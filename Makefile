@@ -1,7 +1,7 @@
 # Every command of the project, once. CONTRIBUTING.md says when to use which; .ci/run runs the same ones.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format lint types imports test soak bench docs run pins
+.PHONY: help setup format lint types imports test soak kills bench docs run pins
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +27,10 @@ imports: ## Check that each layer knows only those below it
 test: ## Run the tests
 	uv run pytest
 
-soak: ## Kill a node and its agents at random for ten minutes, and count what must happen once
+soak: ## Ten minutes of simulated galaxies in which everything goes wrong
+	uv run nebulabench simulate --seeds 0:500 --minutes 10
+
+kills: ## Kill a real node and its agents at random for ten minutes, and count what must happen once
 	uv run nebulabench soak --minutes 10
 
 bench: ## Measure how fast stars go through

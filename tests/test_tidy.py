@@ -61,6 +61,8 @@ CALLS: dict[str, Exceptions] = {
         "nebulabench/cluster/proxy.py": "the latency and the rate of a link, which are what it is for",
         "nebulabench/cut.py": "plays a planner that takes its time",
         "nebulabench/dispatch.py": "looks whether a run has ended, seldom, so as not to disturb it",
+        "nebulabench/world/*": "in virtual time nobody waits",
+        "tests/simulation/test_loop.py": "in virtual time nobody waits",
         "nebulabench/soak.py": "the moments between two kills are what is under test",
     },
     "create_task": {
@@ -73,6 +75,7 @@ CALLS: dict[str, Exceptions] = {
         "tests/*": "each in a group of its test, beside what is tested",
         "device_agents/tools/program.py": "the group of one program: its two outputs are read side by side",
         "nebulabench/cluster/proxy.py": "the group of one connection: its two directions",
+        "nebulabench/world/*": "a simulated process holds its tasks, so that it can be killed with them",
         "nebulabench/cluster/run.py": "the group of one cell: its story beside its processes",
         "protocol/link.py": "the group of one link: its reader beside its writer",
     },
@@ -85,6 +88,7 @@ CATCH_ALLS: Exceptions = {
     "device_agents/health.py": "a probe's bug is its tool's failure, never the agent's end",
     "device_agents/work.py": "a tool's bug is its call's failure, never the agent's end",
     "galaxy/planner/consult.py": "a planner's bug closes its question, never the node",
+    "nebulabench/world/loop.py": "as a loop of asyncio does: what falls out of a callback is told, and ends nothing",
 }
 MACHINE_PATHS: Exceptions = {}
 UNUSED_NAMES: Exceptions = {  # `path::name`, for what is called by its spelling or its place and not by our code

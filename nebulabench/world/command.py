@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Annotated, Any
 
 import typer
@@ -99,7 +99,8 @@ def _line(found: list[Verdict], took_s: float) -> str:
 
 
 def _facts(verdict: Verdict) -> dict[str, Any]:
-    return {"passed": verdict.passed, **asdict(verdict)}
+    told = {one.name: getattr(verdict, one.name) for one in fields(verdict)}
+    return {"passed": verdict.passed, **told, "kinds": dict(sorted(verdict.kinds.items()))}
 
 
 def _profiles(said: str) -> tuple[str, ...]:

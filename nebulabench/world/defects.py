@@ -218,7 +218,7 @@ DEFECTS = (
     Defect("anything gets a substitute", "harsh", _substitute_for_anything),
     Defect("a failed commit is forgotten", "harsh", _failed_commit_forgotten),
     Defect("a constellation ends while a device may act", "harsh", _ended_while_it_may_act),
-    Defect("an attempt is lost too soon", "swizzle", _lost_too_soon),
+    Defect("an attempt is lost too soon", "harsh", _lost_too_soon),
     Defect("an edit of any revision is made", "planner", _wrong_revision_accepted),
     Defect("the end of the log is not replayed", "harsh", _tail_not_replayed),
     Defect("deadlines are slept through", "harsh", _clock_in_the_way),
