@@ -106,7 +106,9 @@ class Story:
 
     async def answer(self) -> None:
         """Be the planner."""
-        more = {"op": "add_star", "star": self._act("more", "once")}
+        star = self._act("more", "once")
+        del star["effects"]  # a planner has no say in it; the tool says `once` of itself
+        more = {"op": "add_star", "star": star}
         line = {"op": "add_line", "line": {"source": "behind", "target": "more"}}
         body = {"operations": [more, line], "reason": "one more"}
         await self.cluster.request("POST", f"{self.path}/consults/{await self.question()}/answer", json=body)
