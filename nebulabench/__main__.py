@@ -1,7 +1,9 @@
 """The command `nebulabench`."""
 
 import json
+import tempfile
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +13,7 @@ from .cut import cut as cut_measured
 from .dispatch import measured
 from .edits import edits as edits_measured
 from .graphs import Shape
+from .recovery import FIGURE, SESSIONS, figures
 from .soak import soaked
 from .world.command import simulate
 
@@ -56,6 +59,26 @@ def cut(
 ) -> None:
     """Measure what a question to a slow planner costs a branch that it is not about."""
     _show(cut_measured(think_s), as_json=as_json)
+
+
+@app.command()
+def recovery(
+    sessions: Annotated[int, typer.Option(help="That are cut at once", min=10, max=8_000)] = SESSIONS,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+) -> None:
+    """Measure how soon a real galaxy is itself again after a kill, a cut and a storm; exit 1 if late."""
+
+    def tell(figure: dict[str, Any]) -> None:
+        if not as_json:
+            more = ", ".join(f"{key} {value}" for key, value in figure.items() if key not in FIGURE)
+            typer.echo("{met} {measured} {unit} (target {target}): {what}; ".format(**figure) + more)
+
+    with tempfile.TemporaryDirectory(prefix="nebulabench-", ignore_cleanup_errors=True) as folder:
+        found = figures(Path(folder), sessions, tell)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    if not all(figure["met"] for figure in found):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -44,6 +44,9 @@ class Socket(Protocol):
     async def close(self, code: int) -> None:
         """Close, if it is still open."""
 
+    def abort(self) -> None:
+        """Break it without waiting for the other side, which is silent."""
+
 
 class DialledSocket:
     """A device's end: the WebSocket that it dialled."""
@@ -65,6 +68,9 @@ class DialledSocket:
 
     async def close(self, code: int) -> None:
         await self._connection.close(code)
+
+    def abort(self) -> None:
+        self._connection.transport.abort()
 
 
 async def dial(url: str) -> DialledSocket:
@@ -114,6 +120,9 @@ class AcceptedSocket:
             self._open = False
             with suppress(SocketClosed):
                 await self._tell({"type": "websocket.close", "code": code})
+
+    def abort(self) -> None:
+        self._open = False  # the server breaks what its application leaves behind
 
     async def _tell(self, event: AsgiEvent) -> None:
         try:
@@ -192,6 +201,10 @@ class Link:
             self.session.close(ByeCode.OVERLOADED, self._broken)
         except SocketClosed as exc:
             self._broken = f"socket closed: {exc}"
+        if self.session.closed_for is ByeCode.SILENT:
+            self._broken = self._broken or "it was silent for too long"
+            self._socket.abort()
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_WITHIN_S):
                 await self._socket.close(NORMAL_CLOSURE)

@@ -24,7 +24,7 @@ from .states import CLOSED, DEVICE, GALAXY, NEW, OPEN, TRANSITIONS, Role, State
 from .vocabulary import FRAME_BYTES_MAX, ByeCode
 
 GREETING_WITHIN_S = 10.0
-SILENCES_MAX = 3
+SILENCES_MAX = 2.75  # heartbeats: a link that swallows everything is found out before the third has passed
 ACK_WITHIN_S = 0.05  # an acknowledgement waits so long for a message to ride on
 FRAME_BYTES_AIM = 256 << 10
 ENVELOPE_BYTES = 96  # of a frame around its messages

@@ -104,6 +104,12 @@ class End:
             self.out.end()
             self.finish(f"closed with {code}")
 
+    def abort(self) -> None:
+        if not self.why:
+            self.out.lose()
+            self.out.end()
+            self.finish("aborted")
+
     def finish(self, why: str) -> None:
         """Let this end know that it is over."""
         self.why = self.why or why

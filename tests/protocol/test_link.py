@@ -244,7 +244,7 @@ async def test_a_half_open_wire_is_noticed_by_both_ends_by_the_heartbeat():
             if any(isinstance(message, Welcome) for message in messages):
                 freeze.set()
 
-        assert await device.link.run(freeze_when_open) == "said goodbye"
+        assert await device.link.run(freeze_when_open) == "it was silent for too long"
         assert device.session.state is CLOSED
         await echo.ended.get()
         assert echo.links[0].session.state is CLOSED
