@@ -249,6 +249,7 @@ class Agent:
                 session=self._session.id,
                 heard=self._session.heard,
                 held=self._desk.held(),
+                journal=self._parts.outbox.journal,
             )
         )
 

@@ -7,10 +7,12 @@
     unknown()                calls that were begun and never completed: a crash cut them off
     steps(attempt)           how far such a one had come, if it was one that goes in steps
     completed(attempt)       the report of a journalled call that was completed, also after Galaxy has acknowledged it
+    journal                  names this file: another one knows nothing of what was begun before it
 
 Each raises OutboxFailed when the file cannot be read or written; what was there before is still there then.
 """
 
+import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +37,7 @@ CREATE TABLE IF NOT EXISTS journal (attempt TEXT PRIMARY KEY, at REAL NOT NULL, 
 CREATE TABLE IF NOT EXISTS steps (
     attempt TEXT, step INTEGER, tool TEXT NOT NULL, outcome TEXT NOT NULL, PRIMARY KEY (attempt, step)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS names (of TEXT PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID;
 """
 
 _opened = partial(sqlite3.connect, isolation_level=None)
@@ -55,6 +58,7 @@ class Outbox:
         *,
         now: float,
         opened: Callable[[Path], sqlite3.Connection] = _opened,
+        new_id: Callable[[int], str] = secrets.token_hex,
     ) -> None:
         self._path = path
         self._forgotten: list[tuple[str]] = []
@@ -65,6 +69,8 @@ class Outbox:
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA busy_timeout=5000")
                 self._db.executescript(SCHEMA)
+                self._db.execute("INSERT OR IGNORE INTO names VALUES ('journal', ?)", (new_id(8),))
+                (self.journal,) = self._db.execute("SELECT name FROM names WHERE of = 'journal'").fetchone()
                 self._prune(now)
             except BaseException:
                 self._db.close()

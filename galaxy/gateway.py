@@ -36,6 +36,7 @@ from .suspicion import Watched
 log = logging.getLogger(__name__)
 
 CREDITS = 512
+JOURNAL_CHARS_MAX = 80
 OUTBOX_MAX = 20_000  # messages that a device may leave unacknowledged before it is cut off,
 OUTBOX_BYTES_MAX = 64 << 20  # and their bytes
 OVERLOADED_AWAY_S = 10.0
@@ -255,6 +256,7 @@ class Gateway:
             profile=hello.profile,
             resumed=before is not None,
             held=hello.held,
+            journal=hello.journal[:JOURNAL_CHARS_MAX],
         )
         try:
             await self._runner.tell(connected)

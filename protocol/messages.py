@@ -36,6 +36,7 @@ class Hello(Message, frozen=True):
     session: str = ""  # the session to resume
     heard: int = 0  # number of the last message taken in that session
     held: tuple[Held, ...] = ()
+    journal: str = ""  # names the device's record of begun calls: another one knows nothing of those before
 
 
 class Welcome(Message, frozen=True):

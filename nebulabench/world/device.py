@@ -155,7 +155,7 @@ class Device:
             profile=self._profile,
             bench=Bench(tools(self.hands), Guard.default(NOWHERE), NOWHERE, shelf, loop.time),
             shelf=shelf,
-            outbox=Outbox(NOWHERE, now=now(), opened=self.disk.opened),
+            outbox=Outbox(NOWHERE, now=now(), opened=self.disk.opened, new_id=partial(ids, chance)),
             reconnect=Reconnect(chance),
             now=now,
             dial=dial,

@@ -330,3 +330,12 @@ def test_an_outbox_of_an_older_agent_learns_about_steps(path):
 
     with opened(path) as outbox:
         assert (outbox.unknown(), outbox.steps(A)) == ([A], None)
+
+
+def test_a_file_has_a_name_that_stays_and_that_no_other_has(tmp_path: Path):
+    names = []
+    for file in ("one.db", "one.db", "two.db"):
+        with closing(Outbox(tmp_path / file, now=0.0)) as outbox:
+            names.append(outbox.journal)
+
+    assert names[0] == names[1] != names[2]

@@ -196,6 +196,20 @@ async def test_what_was_meant_for_an_earlier_session_never_comes_out_on_a_new_on
     assert [one.attempt for one in laptop.heard if isinstance(one, Assign)] == [call.attempt]
 
 
+async def test_a_device_without_its_journal_cannot_say_that_it_had_not_begun(node: Node):
+    tower = await connected(node, "tower", effect=Effect.ONCE)
+    constellation = await node.submit("a")
+    await tower.call()
+    await tower.cut()
+    tower.restart()
+    tower.journal = "a new one"
+    await tower.connect()
+
+    assert await node.states(constellation) == {"a": "failed"}
+    shown = (await node.http.get(f"/v1/constellations/{constellation}/stars/a")).json()
+    assert shown["failure"]["code"] == "outcome_unknown"
+
+
 async def test_what_was_given_up_while_a_device_was_gone_does_not_reach_it_when_it_is_back(node: Node):
     """The assignment had not arrived when the link broke. Made now, after it was found not to have happened: twice."""
     laptop = Device(node, "laptop", effect=Effect.ONCE)

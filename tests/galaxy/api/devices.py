@@ -71,6 +71,7 @@ class Device:
         self.key = Ed25519PrivateKey.generate()
         self.profile = Profile(Kind.SERVER, slots, (spec("work", effect),))
         self.boot = f"{name}-boot-1"
+        self.journal = f"{name}-journal"
         self.session = Session(DEVICE, now=node.clock())
         self.desk = Desk([])
         self.welcome: Welcome | None = None
@@ -200,6 +201,7 @@ class Device:
             session=self.session.id,
             heard=self.session.heard,
             held=self.desk.held(),
+            journal=self.journal,
         )
 
     def _welcomed(self, welcome: Welcome) -> None:
