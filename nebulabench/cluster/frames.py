@@ -33,6 +33,8 @@ class Frames:
         self._rest += data
         pieces: list[Piece] = []
         if self._in_head:
+            if any(door.startswith(self._rest) for door in DEVICES_DOOR):
+                return []  # too few bytes to tell
             self.is_session = self._rest.startswith(DEVICES_DOOR)
             if not self.is_session:
                 rest, self._rest = self._rest, b""

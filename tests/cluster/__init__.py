@@ -1,0 +1,1 @@
+"""The bench of real processes: its parts, each by itself."""
