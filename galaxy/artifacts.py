@@ -15,6 +15,7 @@ from .store.errors import StoreUnavailable
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 ARTIFACT_BYTES_MAX = 4 << 30
+QUIET_S_MAX = 5.0  # between two pieces of an upload
 TOUCHED_S = 60.0  # whoever asks for an artifact means to use it, but the time of that need not be kept so exactly
 
 
@@ -93,7 +94,8 @@ class Artifacts:
     ) -> bool:
         """Append a piece; return whether the artifact is now whole. Raise WrongOffset, WrongBytes or TooLarge.
 
-        What arrived before a broken connection stays, so that the next piece goes on from there.
+        What arrived before a broken connection stays, so that the next piece goes on from there. Raise TimeoutError
+        when nothing has come for long: the connection may be half-open, and must not keep others from going on.
         """
         if total > ARTIFACT_BYTES_MAX:
             raise TooLarge(f"an artifact of {total} bytes, at most {ARTIFACT_BYTES_MAX}")
@@ -106,7 +108,7 @@ class Artifacts:
                 partial.parent.mkdir(parents=True, exist_ok=True)
             size = start
             with partial.open("ab") as file:
-                async for piece in pieces:
+                async for piece in _while_they_come(pieces):
                     size += len(piece)
                     if size > total:
                         break
@@ -142,6 +144,16 @@ class Artifacts:
 
     def _partial(self, sha256: str) -> Path:
         return self._folder / "incoming" / sha256
+
+
+async def _while_they_come(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    while True:
+        try:
+            async with asyncio.timeout(QUIET_S_MAX):
+                piece = await anext(pieces)
+        except StopAsyncIteration:
+            return
+        yield piece
 
 
 @contextmanager

@@ -71,7 +71,7 @@ async def get_artifact(node: Node, sha256: Sha256) -> Response:
     "/{sha256}",
     status_code=201,
     response_model=shown.ArtifactOut,
-    responses={202: {"model": shown.ArtifactOut}, **problems(400, 401, 403, 409, 413, 422, 503)},
+    responses={202: {"model": shown.ArtifactOut}, **problems(400, 401, 403, 408, 409, 413, 422, 503)},
     openapi_extra={"requestBody": {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}},
 )
 async def put(
@@ -92,6 +92,8 @@ async def put(
         whole = await node.artifacts.take(
             sha256, request.stream(), start=start, total=total, media_type=content_type, at=node.now()
         )
+    except TimeoutError:
+        raise Problem(408, "cut-short", "no more has come in time; what has come is kept") from None
     except ClientDisconnect:
         raise Problem(400, "cut-short", "the connection broke; what has come is kept") from None
     out = {"sha256": sha256, "bytes": node.artifacts.offset(sha256) if not whole else total, "complete": whole}

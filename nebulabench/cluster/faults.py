@@ -6,13 +6,15 @@ each at a moment of its own, share one.
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from .processes import Cluster, Device, freeze, pid_of, restarted, thaw, until
+from .processes import Cluster, Device, NotInTime, freeze, pid_of, restarted, thaw, until
 from .proxy import DOWN, UP, Way
 
 WITHIN_S = 30.0
+NOTICED_WITHIN_S = 5.0
 LATENCY_S = 0.15
 RATE = 128_000.0  # bytes a second
 REFUSALS = 2
@@ -75,6 +77,7 @@ class Fault:
     of_node: bool = False
     ends_calls: bool = False  # what runs on the device is cut off, and nobody can know whether it happened
     lasts: bool = False
+    refuses_work: bool = False  # for a while; attempts are given back unbegun
     restart_agent: bool = False  # what it leaves behind, a new start of the agent heals
     restart_node: bool = False
 
@@ -114,6 +117,17 @@ async def _reset(struck: Struck) -> None:
 async def _cut(struck: Struck) -> None:
     for device in struck.devices:
         device.proxy.cut_mid_frame()
+
+
+async def _was_cut(struck: Struck) -> None:
+    """It may have been an upload's connection; then the session goes on."""
+    for device in struck.devices:
+        await until(partial(_is_cut, device), f"{device.name} is cut off", WITHIN_S)
+        await until(partial(struck.cluster.is_connected, device.name), f"{device.name} is connected", WITHIN_S)
+
+
+def _is_cut(device: Device) -> bool:
+    return not device.proxy.cutting
 
 
 async def _refuse(struck: Struck) -> None:
@@ -166,6 +180,15 @@ async def _fill_agent(struck: Struck) -> None:
     for device in struck.devices:
         device.disk.fill(pid_of(device.program))
         device.proxy.release()
+
+
+async def _free_agent(struck: Struck) -> None:
+    for device in struck.devices:
+        with suppress(NotInTime):  # it has not come to writing anything
+            await until(partial(struck.cluster.has_withdrawn, device.name), "it takes no work", NOTICED_WITHIN_S)
+    struck.is_over()
+    for device in struck.devices:
+        device.disk.free(pid_of(device.program))
 
 
 async def _skew_agent(struck: Struck) -> None:
@@ -233,10 +256,17 @@ FAULTS = (
     Fault("deaf", "nothing arrives at the device", _swallow(DOWN), Struck.connected),
     Fault("reset", "every connection is reset at both ends", _reset, Struck.connected),
     Fault("refuse", "reset, and whoever dials is refused twice", _refuse, _refused),
-    Fault("cut-mid-frame", "half of a frame arrives, then the end", _cut, Struck.connected),
+    Fault("cut-mid-frame", "half of a frame arrives, or of an upload, then the end", _cut, _was_cut),
     Fault("agent-kill", "SIGKILL, and a new start once it is missed", _kill_agent, _start_agent, ends_calls=True),
     Fault("agent-freeze", "SIGSTOP until it is missed, then SIGCONT", _freeze_agent, _thaw_agent),
-    Fault("agent-disk-full", "its folder is full until the end", _fill_agent, _nothing, lasts=True, restart_agent=True),
+    Fault(
+        "agent-disk-full",
+        "its folder is full until the node knows that it takes no work",
+        _fill_agent,
+        _free_agent,
+        refuses_work=True,
+        restart_agent=True,
+    ),
     Fault(
         "agent-skew",
         "SIGKILL, and a start with a clock an hour ahead",

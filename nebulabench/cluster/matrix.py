@@ -1,14 +1,9 @@
-"""The cells: each fault at each moment, but for those that make no sense."""
+"""The cells: each fault at each moment."""
 
 from dataclasses import dataclass
 
 from .faults import FAULTS, Fault
 from .moments import Moment
-
-# Fault and moment -> why there is no such cell.
-LEFT_OUT: dict[tuple[str, Moment], str] = {
-    ("agent-disk-full", Moment.ON_THE_WAY): "the device refuses the work until somebody makes room, as it should",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +19,11 @@ class Cell:
 
     @property
     def may_waste(self) -> bool:
-        """Whether attempts may come to nothing: calls were cut off, or the device has never heard of them."""
-        return self.fault.ends_calls or self.moment is Moment.ON_THE_WAY
+        """Whether attempts may come to nothing: calls were cut off, given back, or never heard of."""
+        return self.fault.ends_calls or self.fault.refuses_work or self.moment is Moment.ON_THE_WAY
 
 
-CELLS = tuple(Cell(fault, moment) for fault in FAULTS for moment in Moment if (fault.name, moment) not in LEFT_OUT)
+CELLS = tuple(Cell(fault, moment) for fault in FAULTS for moment in Moment)
 
 
 def named(wanted: str) -> tuple[Cell, ...]:

@@ -125,6 +125,13 @@ class Cluster:
             return next((str(one["presence"]) for one in items if one["id"] == name), "")
         return ""
 
+    async def has_withdrawn(self, name: str) -> bool:
+        """Return whether the device has withdrawn tools."""
+        with suppress(httpx2.HTTPError):
+            items = (await self.request("GET", "/v1/devices"))["items"]
+            return any(one["withdrawn"] for one in items if one["id"] == name)
+        return False
+
     async def is_connected(self, name: str) -> bool:
         return await self.presence(name) == "connected"
 

@@ -61,12 +61,14 @@ class Bench:
         self.verdicts: dict[str, Verdict] = {}
         self._folder = folder
         self._tell = tell
+        (folder / "runs").mkdir(parents=True, exist_ok=True)
+        self._guard = GUARD.format(folder=folder / "runs")
 
     async def one_by_one(self, cells: deque[Cell]) -> None:
         """Let each device of a cluster take cells until none is left."""
         devices = list(DEVICES[: len(cells)])
         async with (
-            cluster(self._folder / "links", devices, heartbeat_s=LINK_HEARTBEAT_S, guard=GUARD) as lent,
+            cluster(self._folder / "links", devices, heartbeat_s=LINK_HEARTBEAT_S, guard=self._guard) as lent,
             asyncio.TaskGroup() as tasks,
         ):
             for device in lent.devices.values():
@@ -75,7 +77,7 @@ class Bench:
     async def together(self, waves: deque[list[Cell]]) -> None:
         """Run the waves one after the other."""
         devices = list(DEVICES[: max(map(len, waves))])
-        async with cluster(self._folder / "node", devices, heartbeat_s=NODE_HEARTBEAT_S, guard=GUARD) as lent:
+        async with cluster(self._folder / "node", devices, heartbeat_s=NODE_HEARTBEAT_S, guard=self._guard) as lent:
             for wave in waves:
                 await self._wave(lent, wave, list(lent.devices.values())[: len(wave)])
 

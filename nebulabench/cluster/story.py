@@ -27,17 +27,17 @@ printf '%s\\n' "$2" >> "$1/$3"
 while [ ! -e "$1/$2.end" ]; do sleep 0.05; done
 yes "$1 $2" | head -c "$4"
 """
-LOOK = """\
-if grep -qx "$2" "$1/effects"; then printf yes; else printf no; fi
+GUARD = """\
+[folders]
+read = [".", "{folder}"]
+[programs.sh]
 """
-GUARD = "[programs.sh]\n"
 
 
 def write_tools(folder: Path) -> None:
     """Put the programs where no device may write."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "act.sh").write_text(ACT, "utf-8")
-    (folder / "look.sh").write_text(LOOK, "utf-8")
 
 
 class Story:
@@ -107,7 +107,7 @@ class Story:
     async def answer(self) -> None:
         """Be the planner."""
         star = self._act("more", "once")
-        del star["effects"]  # a planner has no say in it; the tool says `once` of itself
+        del star["effects"], star["verify"]  # a planner has no say in it; the tool says `once` of itself
         more = {"op": "add_star", "star": star}
         line = {"op": "add_line", "line": {"source": "behind", "target": "more"}}
         body = {"operations": [more, line], "reason": "one more"}
@@ -145,8 +145,8 @@ class Story:
             "retry": RETRY,
         }
         if effect == "once" and star != "blind":
-            look = {"tool": "shell.run", "arguments": {"argv": self._argv("look.sh", star)}}
-            found["verify"] = {**look, "happened": "result.stdout == 'yes'"}
+            look = {"tool": "file.read", "arguments": {"path": str(self._folder / "effects")}}
+            found["verify"] = {**look, "happened": f"result.content.contains('{star}')"}
         return found
 
     def _argv(self, tool: str, *words: str) -> list[str]:

@@ -12,6 +12,7 @@ from .processes import until
 from .story import Story
 
 END_WITHIN_S = 90.0
+IN_ORDER = ("succeeded", "not_started")  # what a device has never heard of cost nothing
 PLACED_AGAIN = ("sure", "plain", "last", "behind", "more")  # whatever happens, these succeed
 
 
@@ -83,7 +84,8 @@ class Run:
         attempts = [each for star in stars for each in star["attempts"] if each["purpose"] == "run"]
         found.duplicates = sum(times - 1 for times in Counter(effects).values())
         found.lost = len(gone) + len(missing)
-        found.wasted = sum(each["outcome"] != "succeeded" for each in attempts) + len(story.effects("again")) - 1
+        in_vain = sum(each["outcome"] not in IN_ORDER for each in attempts)
+        found.wasted = in_vain + len(story.effects("again")) - 1
         found.unknown = sum((star["failure"] or {}).get("code") == "outcome_unknown" for star in stars)
         found.violations += [*violations(recorded, states, effects), *gone, *self._unexpected(states, stars)]
         found.took_s = round(time.monotonic() - self._began_at, 2)

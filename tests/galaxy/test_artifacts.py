@@ -1,11 +1,13 @@
 """The folder of artifacts: what is there, what is half there, and what a broken write leaves behind."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from galaxy import artifacts as module
 from galaxy.artifacts import ARTIFACT_BYTES_MAX, Artifacts, TooLarge, WrongBytes, WrongOffset
 from galaxy.store.errors import StoreUnavailable
 from galaxy.store.memory import MemoryStore
@@ -46,6 +48,23 @@ async def test_bytes_are_there_when_all_have_come_and_not_before(artifacts: Arti
 async def test_what_came_before_a_failure_is_kept_and_may_be_gone_on_from(artifacts: Artifacts):
     with pytest.raises(OSError, match="cut"):
         await take(artifacts, b"0123", OSError("cut"))
+
+    assert artifacts.offset(NAME) == 4
+    assert await take(artifacts, b"456789", start=4)
+
+
+async def test_an_upload_of_which_no_more_comes_is_let_go_and_gone_on_from_by_another(
+    artifacts: Artifacts, monkeypatch
+):
+    """As from a device behind a link that has become half-open."""
+    monkeypatch.setattr(module, "QUIET_S_MAX", 0.05)
+
+    async def stuck() -> AsyncIterator[bytes]:
+        yield b"0123"
+        await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        await artifacts.take(NAME, stuck(), start=0, total=10, media_type="text/plain", at=1.0)
 
     assert artifacts.offset(NAME) == 4
     assert await take(artifacts, b"456789", start=4)
