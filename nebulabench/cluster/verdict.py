@@ -99,5 +99,10 @@ class Run:
         if blind["state"] != "succeeded" and not (fault.ends_calls and code == "outcome_unknown"):
             wrong.append(f"blind is {blind['state']}: {blind['failure']}")
         if found.wasted > 0 and not self.cell.may_waste:
-            wrong.append(f"{found.wasted} attempts came to nothing, though nothing was cut off")
+            wrong.append(f"{found.wasted} attempts came to nothing, though nothing was cut off: {self._in_vain(stars)}")
         return wrong
+
+    def _in_vain(self, stars: list[dict[str, Any]]) -> str:
+        attempts = [(star["id"], each) for star in stars for each in star["attempts"]]
+        vain = [(name, each["outcome"], each["failure"]) for name, each in attempts if each["outcome"] not in IN_ORDER]
+        return "; ".join(f"{name} {outcome}: {(failure or {}).get('message')}" for name, outcome, failure in vain)
