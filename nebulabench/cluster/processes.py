@@ -132,6 +132,10 @@ class Cluster:
             return any(one["withdrawn"] for one in items if one["id"] == name)
         return False
 
+    async def is_whole(self, name: str) -> bool:
+        """Return whether the device is connected, with all its tools."""
+        return await self.is_connected(name) and not await self.has_withdrawn(name)
+
     async def is_connected(self, name: str) -> bool:
         return await self.presence(name) == "connected"
 

@@ -129,11 +129,16 @@ async def restored(lent: Cluster, devices: list[Device], fault: Fault, *, as_new
         device.proxy.heal()
         if as_new or fault.restart_agent:
             device.disk.free(pid_of(device.program))
+            sessions = device.proxy.sessions
             restarted(device.program)
             device.proxy.reset()
+            await until(partial(_has_dialled, device, sessions), f"{device.name} has dialled again")
     for device in devices:
-        name = device.name
-        await until(partial(lent.is_connected, name), f"{name} is connected again")
+        await until(partial(lent.is_whole, device.name), f"{device.name} is connected again, with all its tools")
+
+
+def _has_dialled(device: Device, sessions: int) -> bool:
+    return device.proxy.sessions > sessions
 
 
 async def _each(runs: list[Run], step: Callable[[Run], Coroutine[Any, Any, None]]) -> None:
