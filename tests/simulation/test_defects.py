@@ -5,6 +5,8 @@ import pytest
 from nebulabench.world.defects import DEFECTS, Defect, switched_on
 from nebulabench.world.simulate import one
 
+pytestmark = pytest.mark.timeout(400)
+
 SEEDS_MAX = 2_000
 
 

@@ -10,6 +10,9 @@ from nebulabench.cluster.run import run_cells
 from nebulabench.cluster.verdict import Verdict
 
 
+pytestmark = pytest.mark.timeout(400)
+
+
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verdict]:
     """Run all cells, side by side: one by one they would take an hour."""
