@@ -9,7 +9,6 @@ from nebulabench.cluster.matrix import CELLS
 from nebulabench.cluster.run import run_cells
 from nebulabench.cluster.verdict import Verdict
 
-
 pytestmark = pytest.mark.timeout(400)
 
 
