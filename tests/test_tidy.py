@@ -57,6 +57,7 @@ CALLS: dict[str, Exceptions] = {
         "galaxy/cli/second_act.py": "plays a planner that takes its time",
         "galaxy/node.py": "measures the loop's lag",
         "galaxy/runner.py": "the schedule by which a store in trouble is tried again",
+        "nebulabench/cluster/namespaces.py": "looks whether processes are there; they tell nobody",
         "nebulabench/cluster/processes.py": "looks whether processes are there; they tell nobody",
         "nebulabench/cluster/proxy.py": "the latency and the rate of a link, which are what it is for",
         "nebulabench/crowd.py": "the back-off before dialling again",
