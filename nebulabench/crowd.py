@@ -108,7 +108,7 @@ async def main() -> None:
         while await reader.readline():
             for member in members:
                 if member.socket:
-                    member.socket.abort()
+                    await member.socket.abort()
         for life in lives:
             life.cancel()
 

@@ -44,8 +44,8 @@ class Socket(Protocol):
     async def close(self, code: int) -> None:
         """Close, if it is still open."""
 
-    def abort(self) -> None:
-        """Break it without waiting for the other side, which is silent."""
+    async def abort(self) -> None:
+        """Close without waiting for the other side, which is silent."""
 
 
 class DialledSocket:
@@ -69,7 +69,7 @@ class DialledSocket:
     async def close(self, code: int) -> None:
         await self._connection.close(code)
 
-    def abort(self) -> None:
+    async def abort(self) -> None:
         self._connection.transport.abort()
 
 
@@ -121,8 +121,8 @@ class AcceptedSocket:
             with suppress(SocketClosed):
                 await self._tell({"type": "websocket.close", "code": code})
 
-    def abort(self) -> None:
-        self._open = False  # the server breaks what its application leaves behind
+    async def abort(self) -> None:
+        await self.close(NORMAL_CLOSURE)  # which waits for nobody
 
     async def _tell(self, event: AsgiEvent) -> None:
         try:
@@ -203,8 +203,9 @@ class Link:
             self._broken = f"socket closed: {exc}"
         if self.session.closed_for is ByeCode.SILENT:
             self._broken = self._broken or "it was silent for too long"
-            self._socket.abort()
-            return
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_WITHIN_S):
-                await self._socket.close(NORMAL_CLOSURE)
+                if self.session.closed_for is ByeCode.SILENT:
+                    await self._socket.abort()
+                else:
+                    await self._socket.close(NORMAL_CLOSURE)

@@ -28,7 +28,7 @@ LOOK_EVERY_S = 0.02
 START_WITHIN_S = 30.0
 ANSWER_WITHIN_S = 10.0
 SLOTS = 8
-NODE_MEGABYTES, AGENT_MEGABYTES = 96, 24
+NODE_MEGABYTES, AGENT_MEGABYTES = 192, 128  # what cells leave behind must not fill them
 WRONG = "nebulabench.cluster.skewed"
 
 

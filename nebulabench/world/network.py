@@ -104,7 +104,7 @@ class End:
             self.out.end()
             self.finish(f"closed with {code}")
 
-    def abort(self) -> None:
+    async def abort(self) -> None:
         if not self.why:
             self.out.lose()
             self.out.end()

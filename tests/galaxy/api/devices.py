@@ -44,9 +44,9 @@ class End:
         self.peer._came.put_nowait(frame)
 
     async def close(self, code: int = 1000) -> None:
-        self.abort()
+        await self.abort()
 
-    def abort(self) -> None:
+    async def abort(self) -> None:
         if not self._closed:
             self._closed = True
             self.peer._came.put_nowait(None)
