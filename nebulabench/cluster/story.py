@@ -124,7 +124,8 @@ class Story:
 
     def _body(self) -> dict[str, Any]:
         stars = [self._act("sure", "once"), self._act("blind", "once"), self._act("plain", "idempotent")]
-        stars.append({"id": "last", "tool": "system.echo", "arguments": {"value": 1}})
+        echo = {"id": "last", "tool": "system.echo", "arguments": {"value": 1}}
+        stars.append(echo | {"needs": {"device": self.device.name}})  # on another, another cell's fault would meet it
         lines = [{"source": star, "target": "last", "when": "always"} for star in BESIDE]
         body: dict[str, Any] = {"name": self._folder.name, "stars": stars, "lines": lines}
         if self.asks:
