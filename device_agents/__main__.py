@@ -23,10 +23,11 @@ from .agent import Agent, Parts, SentAway
 from .brain_model import GALAXY_PATH, Endpoint, Model
 from .guard import BadPolicy, Guard
 from .identity import GUARD_FILE, Identity, JoinRefused, NotJoined, StateInUse, join, locked
-from .kinds import Offer, offer
+from .kinds import Offer, Own, offer
 from .outbox import Outbox, OutboxFailed
 from .reconnect import Reconnect
 from .shelf import Shelf
+from .tools import settings
 from .wishes import NoAgent, Wish, asked, listen, seconds, taken
 from .work import Bench
 
@@ -100,8 +101,9 @@ def run(
         guard = _guard(folder)
         shelf = Shelf(identity.membership.url, folder / "artifacts")
         model = _model(brain, brain_model, identity.membership.url, shelf)
-        agent = _agent(identity, guard, offer(kind, labels, slots, guard, model), shelf)
-    except (NotJoined, StateInUse, BadPolicy, OSError) as exc:
+        own = Own(kind, labels, slots, settings.load(folder))
+        agent = _agent(identity, guard, offer(own, guard, model), shelf)
+    except (NotJoined, StateInUse, BadPolicy, settings.BadSettings, OSError) as exc:
         _fail(REFUSED, str(exc))
     except OutboxFailed as exc:
         _fail(REFUSED, f"{exc}: make room, or move the file away; what this device ran last may then be run again")

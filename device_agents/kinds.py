@@ -9,7 +9,7 @@ from protocol.vocabulary import Kind, Profile
 
 from .brain_model import Model
 from .guard import Guard
-from .tools import tools_for
+from .tools import Settings, tools_for
 from .tools.base import Tool, spec_of
 from .tools.instruct import Instruct
 
@@ -21,21 +21,27 @@ class Offer(NamedTuple):
     profile: Profile
 
 
-def offer(kind: Kind, labels: dict[str, str], slots: int | None, guard: Guard, model: Model | None) -> Offer:
-    """Return what a device of this kind offers under its guard; by default it has a slot for each processor.
+class Own(NamedTuple):
+    """What a device's owner says of it."""
 
-    One without a model follows no instructions.
-    """
-    every = tools_for(kind)
+    kind: Kind
+    labels: dict[str, str]
+    slots: int | None  # None: one for each processor
+    settings: Settings
+
+
+def offer(own: Own, guard: Guard, model: Model | None) -> Offer:
+    """Return what the device offers under its guard. One without a model follows no instructions."""
+    every = tools_for(own.kind, own.settings)
     if model is not None:
         every[Instruct.name] = Instruct(model)
     tools = {name: tool for name, tool in every.items() if guard.allows(name)}
     found = {"os": platform.system().lower(), "arch": platform.machine().lower()}
     profile = Profile(
-        kind=kind,
-        slots=slots or os.cpu_count() or 1,
+        kind=own.kind,
+        slots=own.slots or os.cpu_count() or 1,
         tools=tuple(spec_of(tool) for tool in tools.values()),
-        labels=found | labels,
+        labels=found | own.labels,
         agent=f"galaxy-agent {_version()}",
     )
     return Offer(tools, profile)

@@ -32,7 +32,7 @@ def shown_commands() -> list[list[str]]:
 def test_the_readme_is_short_and_begins_with_two_commands():
     assert len(README.splitlines()) <= 120
     assert "pip install uv && uv run galaxy demo" in README
-    assert "\nuv run pytest" in README
+    assert "\nuv run --all-extras pytest" in README
 
 
 def test_the_readme_shows_calls_of_every_program():

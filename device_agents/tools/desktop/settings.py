@@ -1,0 +1,7 @@
+"""What stands under `[desktop]` in `agent.toml`."""
+
+from msgspec import Struct
+
+
+class DesktopSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the tools of this pack need to know of the device."""

@@ -1,0 +1,39 @@
+"""What a device has, for its tools to know: `agent.toml`, beside `guard.toml`, which says what is allowed."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from .desktop.settings import DesktopSettings
+from .edge.settings import EdgeSettings
+from .mobile.settings import MobileSettings
+from .server.settings import ServerSettings
+
+AGENT_FILE = "agent.toml"
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What stands in `agent.toml`: a table for each pack of tools. All of it has defaults."""
+
+    server: ServerSettings = ServerSettings()
+    desktop: DesktopSettings = DesktopSettings()
+    mobile: MobileSettings = MobileSettings()
+    edge: EdgeSettings = EdgeSettings()
+
+
+class BadSettings(ValueError):
+    """An `agent.toml` that cannot be read, and why. The agent does not start with one."""
+
+
+def load(folder: Path) -> Settings:
+    """Return the settings in the folder, or the defaults where there is no file; raise BadSettings, OSError."""
+    path = folder / AGENT_FILE
+    if not path.exists():
+        return Settings()
+    try:
+        document: Any = msgspec.toml.decode(path.read_bytes())
+        return msgspec.convert(document, Settings)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise BadSettings(f"{path}: {exc}") from exc
