@@ -208,8 +208,8 @@ def named(operation: AnyOperation) -> tuple[str, ...]:
 def unchanged_since(constellation: "Constellation", operations: Iterable[AnyOperation], base: int) -> None:
     """Raise InvalidEdit if a later revision than `base` has changed what an operation names, or a line to it."""
     for index, operation in enumerate(operations):
-        # The lines out of a star go with it, and each belongs to the star behind it.
-        behind = constellation.out_of.get(operation.id, ()) if isinstance(operation, RemoveStar) else ()
+        # The lines out of a star go with it, and each belongs to the star behind it; or that one is skipped with it.
+        behind = constellation.out_of.get(operation.id, ()) if isinstance(operation, RemoveStar | Skip) else ()
         for star_id in (*named(operation), *behind):
             course = constellation.courses.get(star_id)
             if course and course.revision > base:

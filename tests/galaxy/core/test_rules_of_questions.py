@@ -339,12 +339,13 @@ def test_a_question_whose_answers_were_refused_too_often_is_not_asked_anew_after
     assert told(log.feed(NodeStarted(at=2.0))) == ["stopasking c/1"]
 
 
-def test_a_star_is_not_removed_unseen_from_under_a_line_that_was_drawn_meanwhile():
+@pytest.mark.parametrize("operation", [RemoveStar("n"), Skip("n")])
+def test_a_star_is_not_taken_away_unseen_from_under_a_line_that_was_drawn_meanwhile(operation: RemoveStar | Skip):
     log = running("a")
     elsewhere = Needs(device="tower")
     log.feed(edit(AddStar(star("n", needs=elsewhere)), AddStar(star("m", needs=elsewhere)), at=0.5))
     log.feed(edit(AddLine(line("n>m")), base=2, at=0.6))
-    taken_back = Edit((RemoveStar("n"),), "undo of revision 2")
+    taken_back = Edit((operation,), "undo of revision 2")
 
     with pytest.raises(InvalidEdit, match="star m was changed by revision 3, after 2"):
         log.core.check(ConstellationEdited(at=2.0, constellation="c", base=2, edit=taken_back, rebase=True))
