@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 import uvicorn
 from pydantic import Field, SecretStr
@@ -27,6 +28,7 @@ from .api.parts import Parts
 from .artifacts import Artifacts
 from .clock import clock, this_machine
 from .core.events import NodeStarted
+from .core.placement.policies import DEFAULT, POLICIES
 from .gateway import Gateway
 from .inspection import Report, inspected
 from .journal import recovered
@@ -67,6 +69,7 @@ class Settings(BaseSettings):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     heartbeat_s: float = Field(default=5.0, gt=0, le=300)
+    placement: Literal["heft", "fastest_start", "least_loaded", "round_robin"] = DEFAULT  # which device gets a star
     # For how long what is over is kept; 0 is for ever.
     keep_ended_days: float = Field(default=0.0, ge=0)  # constellations, since their end
     keep_artifacts_days: float = Field(default=7.0, ge=0)  # that no constellation names
@@ -180,6 +183,7 @@ async def _assembled(settings: Settings, folder: Path, store: Store) -> tuple[Pa
         token_digest = access.digest(token)
         await store.set_setting(access.TOKEN_SETTING, token_digest)
     recorded = await recovered(store)
+    recorded.core.placer.policy = POLICIES[settings.placement]()
     core = recorded.core
     now = clock(folder, recorded.last_at, this_machine())
     core.restore(core.fleet, list(core.constellations.values()), now())

@@ -13,6 +13,7 @@ from .cut import cut as cut_measured
 from .dispatch import measured
 from .edits import edits as edits_measured
 from .graphs import Shape
+from .placement.command import placement
 from .recovery import FIGURE, SESSIONS, figures
 from .soak import soaked
 from .world.command import simulate
@@ -21,6 +22,7 @@ app = typer.Typer(help="NebulaBench: measure and break real galaxies.", no_args_
 
 
 app.command()(faults)
+app.command()(placement)
 app.command()(simulate)
 
 

@@ -76,6 +76,21 @@ class Profile(Struct, frozen=True, omit_defaults=True):
     withdrawn: dict[str, str] = {}
 
 
+class Vitals(Struct, frozen=True, omit_defaults=True):
+    """How a device is just now. What it does not know, or may not tell, is left out."""
+
+    load: float | None = None  # processes that want a processor, for each processor
+    memory_free: float | None = None  # of 1
+    disk_free_bytes: int | None = None  # where the work folder is
+    battery: float | None = None  # of 1; None: it has none
+    charging: bool | None = None
+    metered: bool | None = None  # its network costs by the byte
+    temperature_c: float | None = None
+    in_use: bool | None = None  # a person is at it
+    locked: bool | None = None  # its screen is
+    link_bytes_per_s: float | None = None  # measured where artifacts were moved
+
+
 class Holding(StrEnum):
     """In what way a device still holds an attempt when it comes back."""
 

@@ -71,6 +71,9 @@ class CandidateOut(Out):
     starts_in_s: float
     held: int
     slots: int
+    runs_s: float
+    moves_s: float
+    behind_s: float
 
 
 class PlacementOut(Out):

@@ -9,12 +9,15 @@ from protocol.vocabulary import Effect, Failure
 
 
 class Candidate(Struct, frozen=True, gc=False, array_like=True):
-    """A device that could have taken a star: how soon it could start, and how full it was."""
+    """A device that could have taken a star: how full it was, and what the star would have cost there, in seconds."""
 
     device: str
     starts_in_s: float
     held: int
     slots: int
+    runs_s: float = 0.0
+    moves_s: float = 0.0  # until its inputs are there
+    behind_s: float = 0.0  # what is behind the star, from there on at best
 
 
 class AttemptId(NamedTuple):

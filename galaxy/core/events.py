@@ -24,6 +24,7 @@ from .fleet_events import DeviceProfiled as DeviceProfiled
 from .fleet_events import DeviceRevoked as DeviceRevoked
 from .fleet_events import DeviceSuspected as DeviceSuspected
 from .fleet_events import DeviceTrusted as DeviceTrusted
+from .fleet_events import DeviceVitals as DeviceVitals
 from .fleet_events import JoinTokenMinted as JoinTokenMinted
 from .fleet_events import NodeStarted as NodeStarted
 from .fleet_events import OfConnected as OfConnected
@@ -359,6 +360,7 @@ AnyEvent = (
     | DeviceJoined
     | DeviceConnected
     | DeviceProfiled
+    | DeviceVitals
     | DeviceDisconnected
     | DeviceSuspected
     | DeviceTrusted

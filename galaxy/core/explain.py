@@ -27,9 +27,15 @@ class Wait(Struct, frozen=True, omit_defaults=True):
 
 
 def wait(
-    constellation: Constellation, course: Course, found: Feasible | None, candidates: list[Candidate], *, queued: bool
+    constellation: Constellation,
+    course: Course,
+    found: Feasible | None,
+    candidates: list[Candidate],
+    *,
+    queued: bool,
+    awaits: str,
 ) -> Wait | None:
-    """Return why the star waits, or None if it runs or has ended."""
+    """Return why the star waits, or None if it runs or has ended. `awaits`: for which device it is kept, in words."""
     if course.state in TERMINAL:
         return None
     if course.state in HELD_BY_DEVICE:
@@ -52,6 +58,8 @@ def wait(
         )
     if not found.able:
         return Wait(_nobody(found), refused=found.refused)
+    if awaits:
+        return Wait(awaits, tuple(candidates), found.refused)
     reason = "every able device is full" if queued else "it backs off before another attempt"
     return Wait(reason, tuple(candidates), found.refused)
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from protocol.vocabulary import Profile, ToolSpec
+from protocol.vocabulary import Profile, ToolSpec, Vitals
 
 from .errors import Conflict, UnknownId
 from .events import (
@@ -21,6 +21,7 @@ from .events import (
     DeviceRevoked,
     DeviceSuspected,
     DeviceTrusted,
+    DeviceVitals,
     Event,
     JoinTokenMinted,
     NodeStarted,
@@ -66,6 +67,7 @@ class Device(Struct, omit_defaults=True):
     wakes_at: float | None = None  # when it said that it would be back
     grace_s: float = 0.0  # by which its absence counts later than it began
     journal: str = ""  # names its record of begun calls
+    vitals: Vitals = Vitals()
     forgot: bool = False  # it came back with another one
 
     @property
@@ -171,6 +173,8 @@ def _happened(device: Device, event: OfDevice) -> None:
             _move(device, Presence.CONNECTED, event.at, "")
         case DeviceProfiled():
             device.profile = event.profile
+        case DeviceVitals():
+            device.vitals = event.vitals
         case DeviceDisconnected():
             _gone(device, event.at, event.reason)
         case DeviceSuspected():

@@ -2,7 +2,7 @@
 
 from msgspec import Raw
 
-from protocol.vocabulary import Held, Profile
+from protocol.vocabulary import Held, Profile, Vitals
 
 from .event import Event
 
@@ -45,6 +45,12 @@ class DeviceConnected(OfDevice, frozen=True, kw_only=True):
 
 class DeviceProfiled(OfDevice, frozen=True, kw_only=True):
     profile: Profile
+
+
+class DeviceVitals(OfConnected, frozen=True, kw_only=True):
+    """How the device is: what it had said before does not count any more."""
+
+    vitals: Vitals
 
 
 class DeviceDisconnected(OfConnected, frozen=True, kw_only=True):

@@ -38,6 +38,7 @@ from .fleet import Fleet, Presence
 from .leases import Leases
 from .orders import Disconnect, Order, Revoke, TellDrain, dispatched
 from .placement.placer import Key, Placer
+from .placement.policy import Policy
 from .states import HELD_BY_DEVICE, TERMINAL, WAITING
 from .timers import Timers
 
@@ -45,10 +46,10 @@ from .timers import Timers
 class Orchestrator:
     """All constellations that have not ended, the fleet, and the indexes that make each step cheap."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy | None = None) -> None:
         self.constellations: dict[str, Constellation] = {}
         self.fleet = Fleet()
-        self.placer = Placer(self.constellations, self.fleet)
+        self.placer = Placer(self.constellations, self.fleet, policy)
         self.leases = Leases(self.constellations, self.fleet, self.placer)
         self._timers: Timers[Key] = Timers()  # of stars that no device holds
         self._pins = approving.Pins()
@@ -98,8 +99,14 @@ class Orchestrator:
 
     def next_deadline(self) -> float | None:
         """Return when `due` will have something to say though nothing happened."""
-        deadlines = (self._timers.next(), self.leases.next(), self._questions.next(), self._absences.next())
-        return min((at for at in deadlines if at is not None), default=None)
+        deadlines = [
+            self._timers.next(),
+            self.leases.next(),
+            self._questions.next(),
+            self._absences.next(),
+            self.placer.next(),
+        ]
+        return min([at for at in deadlines if at is not None], default=None)
 
     def constellation(self, constellation_id: str) -> Constellation:
         """Return the open constellation; raise UnknownId."""
@@ -115,7 +122,10 @@ class Orchestrator:
             self.constellations[constellation.id] = constellation
             for star_id, course in constellation.courses.items():
                 for attempt in course.open:
-                    self.placer.take(attempt.device, AttemptId(constellation.id, star_id, attempt.number))
+                    name = AttemptId(constellation.id, star_id, attempt.number)
+                    self.placer.take(attempt.device, name, attempt.leased_at, 0.0)
+                self.placer.remember(course)
+            for star_id in constellation.courses:
                 self._look(constellation, star_id, at)
             self._note(constellation)
         for device in fleet.devices:
@@ -125,7 +135,7 @@ class Orchestrator:
     def load(self) -> dict[str, tuple[int, int]]:
         """Return slots held and slots of each connected device."""
         connected = [d.id for d in self.fleet.devices.values() if d.presence is Presence.CONNECTED]
-        return {device: (held, slots) for device, held, slots in self.placer.loads(connected)}
+        return {load.device: (load.held, load.slots) for load in self.placer.loads(connected)}
 
     def explained(self, constellation: Constellation, course: Course) -> explain.Wait | None:
         """Return why a star that is not running waits, or None if it does not wait."""
@@ -140,7 +150,9 @@ class Orchestrator:
                 self.placer.release(event.device, attempt)
                 self.leases.over(attempt)
             case StarLeased():
-                self.placer.take(event.device, AttemptId(event.constellation, event.star, event.attempt))
+                moves_s = event.candidates[0].moves_s if event.candidates else 0.0
+                name = AttemptId(event.constellation, event.star, event.attempt)
+                self.placer.take(event.device, name, event.at, moves_s)
                 self.leases.rivals.count(hedge=bool(event.beside))
             case ConstellationSubmitted():
                 self.constellations[event.constellation] = Constellation(event.constellation)
@@ -152,11 +164,13 @@ class Orchestrator:
             case StarLeased(star=star_id):
                 orders.append(dispatched(constellation.courses[star_id].star, event, self.placer.bound_for(event)))
             case StarReported():
-                self.placer.learn(constellation.courses[event.star].star.tool, event.ran_s)
+                tool = constellation.courses[event.star].star.tool
+                self.placer.weighing.learn(tool, event.device, event.ran_s, event.result)
             case LeaseEnded(cause=LeaseEnd.OVERRAN):
                 orders.append(Revoke(event.device, attempt, event.failure.message))
             case ConstellationEnded():
                 del self.constellations[event.constellation]
+                self.placer.weighing.outlook.forget(event.constellation)
                 self._questions.clear(event.constellation)
         if consult or constellation.dialogue.consult:
             orders += asking.orders(constellation, consult, event)

@@ -88,7 +88,11 @@ class Rivals:
         ):
             return None
         if device.presence is Presence.CONNECTED:
-            slow_s = self._placer.slow_s(star.tool) if star.hedge and attempt.effect is Effect.PURE else None
+            slow_s = (
+                self._placer.weighing.durations.slow_s(star.tool)
+                if star.hedge and attempt.effect is Effect.PURE
+                else None
+            )
             return None if slow_s is None else attempt.leased_at + slow_s
         replace = star.disconnect.replace
         if replace is None:

@@ -63,7 +63,7 @@ def forecast(core: Orchestrator, c: Constellation, now: float) -> Picture:
 
 
 def _left_s(core: Orchestrator, course: Course, now: float) -> float:
-    mean_s = core.placer.mean_run_s(course.star.tool)
+    mean_s = core.placer.weighing.durations.mean_s(course.star.tool)
     return max(0.0, mean_s - (now - course.attempt.leased_at)) if course.attempt else mean_s
 
 

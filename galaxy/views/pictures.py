@@ -186,7 +186,15 @@ def device(one: Device, held: int) -> Picture:
 
 def _candidates(candidates: tuple[Any, ...]) -> list[Picture]:
     return [
-        {"device": c.device, "starts_in_s": round(c.starts_in_s, 3), "held": c.held, "slots": c.slots}
+        {
+            "device": c.device,
+            "starts_in_s": round(c.starts_in_s, 3),
+            "held": c.held,
+            "slots": c.slots,
+            "runs_s": round(c.runs_s, 3),
+            "moves_s": round(c.moves_s, 3),
+            "behind_s": round(c.behind_s, 3),
+        }
         for c in candidates
     ]
 

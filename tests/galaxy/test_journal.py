@@ -13,7 +13,7 @@ from galaxy.core.goal import ConsultEnd, Fact, FactKind, Usage
 from galaxy.core.star import Star
 from galaxy.journal import event_of, row_of, stream_of
 from galaxy.store.errors import StoreCorrupt
-from protocol.vocabulary import Effect, Failure, Held, Holding, Kind, Outcome, Profile
+from protocol.vocabulary import Effect, Failure, Held, Holding, Kind, Outcome, Profile, Vitals
 
 STAR = {"constellation": "c", "star": "a"}
 ASKED = {"constellation": "c", "consult": 3}
@@ -60,6 +60,7 @@ EXAMPLES: list[Event] = [
     events.DeviceJoined(at=1.5, device="laptop", public_key="k", token_digest="d"),
     events.DeviceConnected(at=1.5, device="laptop", boot="b", profile=PROFILE, held=(Held("c/a#1", Holding.RUNNING),)),
     events.DeviceProfiled(at=1.5, device="laptop", profile=PROFILE),
+    events.DeviceVitals(at=1.5, device="laptop", vitals=Vitals(battery=0.5, charging=False)),
     events.DeviceDisconnected(at=1.5, device="laptop", reason="cut"),
     events.DeviceSuspected(at=1.5, device="laptop", phi=8.0, reason="silent"),
     events.DeviceTrusted(at=1.5, device="laptop"),

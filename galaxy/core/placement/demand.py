@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from protocol.vocabulary import Effect
+from protocol.vocabulary import Effect, Profile
 
 from ..attempt import Purpose
 from ..course import Course
@@ -16,7 +16,8 @@ class Demand(NamedTuple):
     """Tools, labels, a pinned device, devices to avoid while another can do it, those that are granted (or all).
 
     `not_on` are devices that may not have it at all, for they hold another attempt at the same star. With `pure`, each
-    of the tools must say of itself that it changes nothing.
+    of the tools must say of itself that it changes nothing. An `interactive` star is one that says so of itself; a
+    `heavy` one brings more along than may go over a network that costs by the byte.
     """
 
     tools: frozenset[str]
@@ -26,6 +27,8 @@ class Demand(NamedTuple):
     among: tuple[str, ...] = ()
     not_on: frozenset[str] = frozenset()
     pure: bool = False
+    interactive: bool = False
+    heavy: bool = False
 
 
 class Feasible(NamedTuple):
@@ -35,7 +38,11 @@ class Feasible(NamedTuple):
     refused: dict[str, str]
 
 
-def demand_of(course: Course, granted: tuple[str, ...] = ()) -> Demand:
+BATTERY_MIN = 0.15  # of 1: with less, a device that is not charging gets no new work
+METERED_BYTES_MAX = 10_000_000  # of inputs, to a device whose network costs by the byte
+
+
+def demand_of(course: Course, granted: tuple[str, ...] = (), *, heavy: bool = False) -> Demand:
     """Return what the star's next attempt asks: a verification goes to where the effect may have happened.
 
     A call that was approved goes to the device for which it was.
@@ -45,11 +52,13 @@ def demand_of(course: Course, granted: tuple[str, ...] = ()) -> Demand:
         assert star.verify, "only a star that says how is verified"
         assert course.last_run, "and only after it was cut off"
         return Demand(frozenset({star.verify.tool}), device=course.last_run.device, among=granted, pure=True)
-    if not (needs.tools or needs.labels or needs.device or course.failures or star.instruction or course.approval):
+    plain = not (needs.tools or needs.labels or needs.device or star.instruction or heavy)
+    if plain and not (course.failures or course.approval or star.effects is Effect.INTERACTIVE):
         return Demand(_only(star.tool), among=granted)
     tools = frozenset({star.tool, *needs.tools, *(star.instruction.tools if star.instruction else ())})
     device = course.approval.device if course.approval else needs.device
-    return Demand(tools, tuple(sorted(needs.labels.items())), device, course.failed_on(), granted)
+    labels, interactive = tuple(sorted(needs.labels.items())), star.effects is Effect.INTERACTIVE
+    return Demand(tools, labels, device, course.failed_on(), granted, interactive=interactive, heavy=heavy)
 
 
 def feasible(demand: Demand, devices: Mapping[str, Device]) -> Feasible:
@@ -89,8 +98,26 @@ def _obstacle(demand: Demand, device: Device) -> str:
         return f"it has withdrawn {_listed(f'{tool} ({device.profile.withdrawn[tool]})' for tool in withdrawn)}"
     if demand.pure and (acting := [t for t in device.profile.tools if t.name in demand.tools and t.effect is not PURE]):
         return f"a verification may change nothing, and of {acting[0].name} it says: {acting[0].effect}"
+    if unwell := _unwell(demand, device, device.profile):
+        return unwell
     if wrong := [f"{k}={v}" for k, v in demand.labels if device.profile.labels.get(k) != v]:
         return f"it has no label {_listed(wrong)}"
+    return ""
+
+
+def _unwell(demand: Demand, device: Device, profile: Profile) -> str:
+    """Return which of the limits that rest on a device's vitals is passed; what it has not told passes none."""
+    vitals = device.vitals
+    if vitals.battery is not None and vitals.battery < BATTERY_MIN and not vitals.charging:
+        return f"its battery is at {vitals.battery:.0%} and it is not charging"
+    if demand.heavy and vitals.metered:
+        return f"its network costs by the byte, and the inputs are over {METERED_BYTES_MAX // 1_000_000} MB"
+    if vitals.in_use:
+        acting = [
+            tool.name for tool in profile.tools if tool.name in demand.tools and tool.effect is Effect.INTERACTIVE
+        ]
+        if demand.interactive or acting:
+            return "a person is using it, and the call is interactive"
     return ""
 
 

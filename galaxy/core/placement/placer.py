@@ -3,12 +3,12 @@
 The placer owns the queue of ready stars, what each device holds, and what it remembers until the fleet changes.
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from msgspec import Raw, Struct
 
-from protocol.vocabulary import Failure, ToolSpec
+from protocol.vocabulary import NOTHING, Failure, Outcome, ToolSpec
 
 from .. import explain, rules
 from ..attempt import AttemptId, Candidate, Purpose
@@ -19,16 +19,17 @@ from ..events import ApprovalGiven, ApprovalRequested, ConstellationEvent, StarF
 from ..fleet import Fleet, Presence
 from ..orders import called_with
 from ..states import HELD_BY_DEVICE, READY
-from .demand import Demand, Feasible, demand_of, feasible
-from .earliest import EXPLAINED_MAX, ranked
+from .demand import METERED_BYTES_MAX, Demand, Feasible, demand_of, feasible
+from .heft import Heft
+from .inputs import inputs_of
+from .policy import EXPLAINED_MAX, Policy
 from .ready import Place, ReadyQueue
+from .timeline import Timeline, Under
+from .weighing import Held, Weighing
 
-MEAN_RUN_WEIGHT = 0.1  # of the newest run in the moving mean
-MEAN_RUN_GUESS_S = 1.0
 FEASIBLE_MAX = 10_000  # demands that are remembered between two changes of the fleet
-RUNS_KEPT = 64  # of each tool
-RUNS_TELL = 8  # fewer runs than this say nothing of what is slow
-SLOW_OF_RUNS = 0.95
+ASIDE_MAX = 256  # stars of one round that may wait for a better device than is free
+WORTH_S, WORTH_SHARE = 0.1, 0.05  # by so much sooner, and by such a share of the time, is a better device waited for
 
 Key = tuple[str, str]  # constellation, star
 
@@ -40,22 +41,38 @@ class Wish(Struct, frozen=True):
     why: str
 
 
+class Await(NamedTuple):
+    """A star is kept for a device that is full, though another is free: until when, and why."""
+
+    device: str
+    until: float
+    why: str
+
+
 class Placer:
     """The ready stars of all constellations, and the slots of all devices."""
 
-    def __init__(self, constellations: dict[str, Constellation], fleet: Fleet) -> None:
-        self.fleet = fleet
-        self.held: dict[str, dict[AttemptId, None]] = {}  # device -> what it holds
+    def __init__(self, constellations: dict[str, Constellation], fleet: Fleet, policy: Policy | None = None) -> None:
+        self.held: Held = {}
+        self.policy = policy or Heft()
+        self.weighing = Weighing(fleet, self.held, lambda c, course: self._feasible_for(_demand(c, course)).able)
         self._constellations = constellations
         self._free: dict[str, None] = {}  # devices with a free slot
         self._queue = ReadyQueue(self._is_placeable)
         self._feasible: dict[Demand, Feasible] = {}
         self._tools: dict[str, dict[str, ToolSpec]] = {}
-        self._mean_run_s: dict[str, float] = {}
-        self._runs_s: dict[str, deque[float]] = {}  # the last ones of each tool
         self._wishes: dict[Key, Wish] = {}  # stars that run and are queued for a second attempt
         self._asked: dict[Key, None] = {}  # stars that wait for approval
         self._bound: tuple[Key, Raw] | None = None  # the arguments of the star that is just being placed
+        self._awaits: dict[Key, Await] = {}  # since the last round
+
+    @property
+    def fleet(self) -> Fleet:
+        return self.weighing.fleet
+
+    @fleet.setter
+    def fleet(self, fleet: Fleet) -> None:
+        self.weighing.fleet = fleet
 
     # what changes
 
@@ -63,6 +80,7 @@ class Placer:
         """Forget what was worked out of the fleet as it was."""
         self._feasible.clear()
         self._tools.clear()
+        self.weighing.outlook.fleet_changed()
 
     def all_gone(self) -> None:
         """No device is here any more."""
@@ -71,7 +89,8 @@ class Placer:
     def put(self, key: Key, constellation: Constellation, course: Course) -> None:
         """Let a star be placed."""
         self._asked.pop(key, None)
-        self._queue.put(demand_of(course, constellation.grant.devices), *key, course.star.priority, course.ready_at)
+        rank_s = self.weighing.outlook.rank_s(constellation, key[1]) if self.policy.weighs else 0.0
+        self._queue.put(_demand(constellation, course), *key, course.star.priority, course.ready_at - rank_s)
 
     def forget(self, key: Key) -> None:
         """Let a star not be placed any more."""
@@ -84,7 +103,7 @@ class Placer:
         """Let a star that runs get a second attempt, on a device that holds none at it."""
         self._wishes[key] = wish
         elsewhere = frozenset(attempt.device for attempt in course.open)
-        demand = demand_of(course, constellation.grant.devices)._replace(not_on=elsewhere)
+        demand = _demand(constellation, course)._replace(not_on=elsewhere)
         self._queue.put(demand, *key, course.star.priority, course.ready_at)
 
     @property
@@ -107,10 +126,19 @@ class Placer:
         self._queue.forget(*key)
         self._asked[key] = None
 
-    def take(self, device: str, attempt: AttemptId) -> None:
-        """Note that the device holds the attempt."""
-        self.held.setdefault(device, {})[attempt] = None
+    def take(self, device: str, attempt: AttemptId, at: float, moves_s: float) -> None:
+        """Note that the device holds the attempt, since that time; its inputs take so long to get there."""
+        tool = self._constellations[attempt.constellation].courses[attempt.star].star.tool
+        self.held.setdefault(device, {})[attempt] = Under(
+            at, moves_s + self.weighing.durations.expected_s(tool, device)
+        )
         self.count_slots(device)
+
+    def remember(self, course: Course) -> None:
+        """Learn from what was recorded of a star: after a restart, from all that has not ended as a whole."""
+        for attempt in course.attempts:
+            if attempt.outcome == Outcome.SUCCEEDED and attempt.purpose is Purpose.RUN:
+                self.weighing.learn(course.star.tool, attempt.device, attempt.ran_s, course.result or NOTHING)
 
     def release(self, device: str, attempt: AttemptId) -> None:
         """Note that the device holds the attempt no more."""
@@ -131,15 +159,6 @@ class Placer:
             self._free[device_id] = None
         else:
             self._free.pop(device_id, None)
-
-    def learn(self, tool: str, ran_s: float) -> None:
-        """Take a run into the tool's mean."""
-        ran_s = max(0.0, ran_s)  # a device may say anything
-        mean = self._mean_run_s.get(tool, ran_s)
-        self._mean_run_s[tool] = mean + MEAN_RUN_WEIGHT * (ran_s - mean)
-        if (runs := self._runs_s.get(tool)) is None:
-            runs = self._runs_s[tool] = deque(maxlen=RUNS_KEPT)
-        runs.append(ran_s)
 
     def asked(self) -> Iterator[tuple[Constellation, Course]]:
         """Yield the stars that wait for approval."""
@@ -172,20 +191,68 @@ class Placer:
                     )
 
     def placements(self, now: float) -> Iterator[ConstellationEvent]:
-        """Lease ready stars as long as devices are free; apply each event before asking for the next."""
+        """Lease ready stars as long as devices are free; apply each event before asking for the next.
+
+        A star whose best device is full, although another is free, keeps its place there for this round, so that the
+        next star sees that device as it will be.
+        """
+        self._awaits.clear()
         if not self._free or not len(self._queue):
             return
-        stars = self._queue.round()
-        while self._free and (entry := stars.next()):
-            place, demand = entry
-            found = self._feasible_for(demand)
-            course = self._constellations[place.constellation].courses[place.star]
-            candidates = ranked(self.loads(found.able), self.mean_run_s(course.star.tool))
-            if not candidates or candidates[0].device not in self._free:
-                continue
-            self._queue.take(demand, place)
-            yield self._placed(now, place, course, candidates, found)
-            stars.again(demand)
+        stars, timeline = self._queue.round(), self.weighing.timeline(now)
+        try:
+            while self._free and (entry := stars.next()):
+                place, demand = entry
+                found = self._feasible_for(demand)
+                constellation = self._constellations[place.constellation]
+                course = constellation.courses[place.star]
+                candidates = self._candidates(found, constellation, course, timeline)
+                best = next((c for c in candidates if c.device in self._free), None)
+                if best is None:
+                    continue
+                if best is not candidates[0] and self.policy.waits and _is_worth_the_wait(candidates[0], best):
+                    if stars.aside < ASIDE_MAX:
+                        self._await(place, candidates[0], best, timeline, now)
+                        stars.set_aside(demand, place)
+                    continue
+                if candidates[0] is not best:
+                    candidates.remove(best)
+                    candidates.insert(0, best)
+                self._queue.take(demand, place)
+                timeline.leased(best.device, best.moves_s + best.runs_s)
+                self.policy.chose(best.device)
+                yield self._placed(now, place, course, candidates, found)
+                stars.again(demand)
+        finally:
+            stars.end()
+
+    def next(self) -> float | None:
+        """Return when a star that is kept for a device should be looked at again, should nothing happen before."""
+        return min([each.until for each in self._awaits.values()]) if self._awaits else None
+
+    def _await(self, place: Place, best: Candidate, free: Candidate, timeline: Timeline, now: float) -> None:
+        timeline.promise(best.device, best.moves_s + best.runs_s)
+        why = (
+            f"it is kept for {best.device}, which is full and expected to be done with it in {_finish_s(best):.3g} s; "
+            f"{free.device} is free and would take {_finish_s(free):.3g} s"
+        )
+        until = now + max(best.starts_in_s, WORTH_S)
+        self._awaits[place.constellation, place.star] = Await(best.device, until, why)
+
+    def _candidates(
+        self, found: Feasible, c: Constellation, course: Course, timeline: Timeline | None = None
+    ) -> list[Candidate]:
+        able, weighing = found.able, self.weighing
+        if timeline and self.policy.weighs:
+            inputs = inputs_of(c, course) if course.star.bindings else ()
+            if weighing.matters(able, course, inputs):
+                return self._ranked(weighing.weighed(able, c, course, inputs, timeline))
+        return self._ranked(weighing.plain(able, course.star.tool))
+
+    def _ranked(self, candidates: list[Candidate]) -> list[Candidate]:
+        if len(candidates) > 1:
+            self.policy.rank(candidates)
+        return candidates
 
     def bound_for(self, event: StarLeased) -> Raw | None:
         """Return the arguments that were worked out for this lease, their bindings replaced."""
@@ -201,29 +268,27 @@ class Placer:
         """Return why a star that is not running waits, or None if it does not wait."""
         found = None
         if course.state is READY and course.proof is None:
-            found = self._feasible_for(demand_of(course, constellation.grant.devices))
-        candidates = ranked(self.loads(found.able), self.mean_run_s(course.star.tool)) if found else []
-        queued = (constellation.id, course.star.id) in self._queue
-        return explain.wait(constellation, course, found, candidates, queued=queued)
+            found = self._feasible_for(_demand(constellation, course))
+        candidates = self._candidates(found, constellation, course) if found else []
+        key = (constellation.id, course.star.id)
+        awaits = self._awaits.get(key)
+        queued = key in self._queue
+        return explain.wait(
+            constellation, course, found, candidates, queued=queued, awaits=awaits.why if awaits else ""
+        )
+
+    def awaits(self, key: Key) -> Await | None:
+        """Return for which device the star is kept, though another is free."""
+        return self._awaits.get(key)
 
     def would_place(self, demand: Demand) -> tuple[list[Candidate], dict[str, str]]:
         """Return the devices that a star with this demand could go to now, the best first, and why not the others."""
         found = self._feasible_for(demand)
-        return ranked(self.loads(found.able), MEAN_RUN_GUESS_S), found.refused
+        return self._ranked(self.weighing.plain(found.able, min(demand.tools, default=""))), found.refused
 
-    def loads(self, able: Iterable[str]) -> list[tuple[str, int, int]]:
-        """Return slots held and slots of each of these devices."""
-        devices, held = self.fleet.devices, self.held
-        return [(device, len(held.get(device, ())), devices[device].slots) for device in able]
-
-    def mean_run_s(self, tool: str) -> float:
-        """Return how long a call of the tool takes, as far as is known."""
-        return self._mean_run_s.get(tool, MEAN_RUN_GUESS_S)
-
-    def slow_s(self, tool: str) -> float | None:
-        """Return what 95 of 100 calls of the tool do not take, or None where too few were seen."""
-        runs = self._runs_s.get(tool, ())
-        return sorted(runs)[int(SLOW_OF_RUNS * (len(runs) - 1))] if len(runs) >= RUNS_TELL else None
+    def loads(self, able: Iterable[str]) -> list[Candidate]:
+        """Return how full each of these devices is."""
+        return self.weighing.plain(able, "")
 
     def _placed(
         self, now: float, place: Place, course: Course, candidates: list[Candidate], found: Feasible
@@ -306,3 +371,18 @@ class Placer:
         if course.state in HELD_BY_DEVICE and not constellation.paused:
             return place[-2:] in self._wishes
         return course.placeable(bool(constellation.paused))
+
+
+def _demand(c: Constellation, course: Course) -> Demand:
+    heavy = bool(course.star.bindings) and sum(each.bytes for each in inputs_of(c, course)) > METERED_BYTES_MAX
+    return demand_of(course, c.grant.devices, heavy=heavy)
+
+
+def _finish_s(candidate: Candidate) -> float:
+    return candidate.starts_in_s + candidate.moves_s + candidate.runs_s
+
+
+def _is_worth_the_wait(best: Candidate, free: Candidate) -> bool:
+    """Return whether a full device is so much better than the best free one that a star should be kept for it."""
+    gain_s = _finish_s(free) + free.behind_s - _finish_s(best) - best.behind_s
+    return best.starts_in_s > 0.0 and gain_s > max(WORTH_S, WORTH_SHARE * _finish_s(free))

@@ -67,14 +67,7 @@ class ReadyQueue:
         self._tickets[constellation, star] = self._ticket
         since = ready_at - LEVEL_S * max(-LEVELS, min(priority, LEVELS)) if priority else ready_at
         place = Place(since, self._ticket, priority, constellation, star)
-        if (waiting := self._queues.get(demand)) is None:
-            waiting = self._queues[demand] = Waiting()
-        if (own := waiting.own.get(constellation)) is None:
-            own = waiting.own[constellation] = []
-        heappush(own, place)
-        if own[0] is place:
-            heappush(waiting.ages, place)
-            heappush(waiting.firsts, (self._shares.tags.get(constellation, 0.0), place))
+        self._stand(demand, place)
 
     def forget(self, constellation: str, star: str) -> None:
         """Let the star's place lapse."""
@@ -123,6 +116,20 @@ class ReadyQueue:
             heappop(waiting.firsts)
         self._drop_first(waiting, own)
 
+    def lift(self, demand: Demand, place: Place) -> None:
+        """Take this place out, the first or the oldest of the demand's, until it is put back. Its turn is not over."""
+        waiting = self._queues[demand]
+        if waiting.firsts[0][1] is place:
+            heappop(waiting.firsts)
+        self._drop_first(waiting, waiting.own[place.constellation])
+
+    def put_back(self, demand: Demand, place: Place) -> None:
+        """Let a place that was lifted stand again, unless it has lapsed."""
+        if self._tickets.get((place.constellation, place.star)) == place.ticket:
+            self.changes += 1
+            self._places += 1
+            self._stand(demand, place)
+
     @property
     def goes_by_age(self) -> bool:
         """Whether the next turn goes to who has waited longest."""
@@ -136,6 +143,16 @@ class ReadyQueue:
 
     def __contains__(self, star: tuple[str, str]) -> bool:
         return star in self._tickets
+
+    def _stand(self, demand: Demand, place: Place) -> None:
+        if (waiting := self._queues.get(demand)) is None:
+            waiting = self._queues[demand] = Waiting()
+        if (own := waiting.own.get(place.constellation)) is None:
+            own = waiting.own[place.constellation] = []
+        heappush(own, place)
+        if own[0] is place:
+            heappush(waiting.ages, place)
+            heappush(waiting.firsts, (self._shares.tags.get(place.constellation, 0.0), place))
 
     def _stands(self, waiting: Waiting, place: Place) -> bool:
         """Return whether this is the first of its constellation. If it has lapsed, the next one stands for it."""
@@ -176,6 +193,24 @@ class Round:
         self._ages: list[tuple[Place, Demand]] | None = None  # made when it is asked for
         self._inside = {demand: None for *_, demand in self._heads}
         self._seen = queue.changes  # when the heads were right
+        self._aside: list[tuple[Demand, Place]] = []
+
+    @property
+    def aside(self) -> int:
+        """How many were set aside."""
+        return len(self._aside)
+
+    def set_aside(self, demand: Demand, place: Place) -> None:
+        """Let the demand's next one take part before this one, which keeps its place; `end` puts it back."""
+        self._aside.append((demand, place))
+        self._queue.lift(demand, place)
+        self.again(demand)
+
+    def end(self) -> None:
+        """Put back what was set aside."""
+        for demand, place in self._aside:
+            self._queue.put_back(demand, place)
+        self._aside.clear()
 
     def next(self) -> tuple[Place, Demand] | None:
         """Return the place to serve next; it stays in the queue until it is taken."""

@@ -186,7 +186,12 @@ class Watched(RuleBasedStateMachine):
                         "I5: it waits for nothing"
                     )
                     if course.not_before <= self.log.now:
-                        assert not self.free_for(c, course), "I5: a device is free and able"
+                        kept = self.core.placer.awaits((c.id, course.star.id))
+                        assert kept or not self.free_for(c, course), "I5: a device is free and able"
+                        if kept:
+                            held = self.core.placer.held.get(kept.device, ())
+                            assert len(held) >= self.core.fleet.devices[kept.device].slots, "I5: it is not full"
+                            assert self.core.next_deadline() <= kept.until, "I5: nobody will look again"
 
     def free_for(self, c: Constellation, course: Course) -> list[str]:
         """Return the devices that could be given the star now, worked out from the star itself."""

@@ -38,7 +38,7 @@ def test_finishing_a_star_costs_the_same_in_a_large_constellation():
     small, large = (cost_of_finishing(*wide(stars)) for stars in (1_000, 10_000))
 
     assert large <= 1.2 * small
-    assert large < 300, "calls: some 20 us"
+    assert large < 350, "calls: some 20 us"
 
 
 def test_finishing_a_star_costs_the_same_beside_many_other_constellations():
@@ -89,4 +89,4 @@ def test_a_device_that_comes_and_goes_costs_what_it_holds():
 def test_placing_a_star_looks_at_each_able_device_once(devices):
     log, orders = wide(1_000, devices)
 
-    assert cost_of_finishing(log, orders) < 220 + 12 * devices
+    assert cost_of_finishing(log, orders) < 265 + 12 * devices

@@ -6,7 +6,8 @@ from galaxy.core.attempt import Candidate
 from galaxy.core.events import StarFailed, StarLeased
 from galaxy.core.placement import demand, ready
 from galaxy.core.placement.demand import Demand
-from galaxy.core.placement.earliest import EXPLAINED_MAX, ranked
+from galaxy.core.placement.fastest_start import FastestStart
+from galaxy.core.placement.policy import EXPLAINED_MAX
 from galaxy.core.placement.ready import ReadyQueue
 from galaxy.core.star import Needs, Timeouts, When
 from galaxy.core.timers import SLACK, Timers
@@ -34,7 +35,9 @@ SHELL = Demand(frozenset({"shell"}))
 
 
 def test_the_device_that_can_start_now_and_is_least_busy_is_taken():
-    candidates = ranked([("full", 2, 2), ("busy", 1, 2), ("idle", 0, 1), ("also", 0, 9), ("none", 0, 0)], 6.0)
+    found = (("full", 3.0, 2, 2), ("busy", 0.0, 1, 2), ("idle", 0.0, 0, 1), ("also", 0.0, 0, 9), ("none", 6.0, 0, 0))
+    candidates = [Candidate(*one) for one in found]
+    FastestStart().rank(candidates)
 
     assert candidates == [
         Candidate("also", 0.0, 0, 9),
@@ -86,7 +89,7 @@ def test_every_obstacle_has_its_words():
 
 def test_a_star_that_waits_for_room_knows_how_long_it_may_take():
     log = Log()
-    log.feed(*device(), submit(star("a"), star("b"), star("z"), line("b>z")), report("c/a#1", at=20.0, ran_s=20.0))
+    log.feed(*device(), submit(star("a"), star("b"), star("z"), line("b>z")), report("c/b#1", at=20.0, ran_s=20.0))
     constellation = log.core.constellations["c"]
     log.feed(submit(star("o"), c="d", at=21.0))
 

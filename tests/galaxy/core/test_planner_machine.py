@@ -378,7 +378,7 @@ def extent() -> dict[str, Any]:
     """A long search is asked for by EXAMPLES; else the same short one each time."""
     if examples := os.environ.get("EXAMPLES"):
         return {"max_examples": int(examples), "derandomize": False}
-    return {"max_examples": 150, "derandomize": True}
+    return {"max_examples": 260, "derandomize": True}
 
 
 def test_planners_of_every_kind_come_up_and_none_breaks_a_promise():
