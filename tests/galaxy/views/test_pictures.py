@@ -52,6 +52,9 @@ def test_a_star_is_shown_as_written_with_all_its_defaults():
     assert (shown["state"], shown["attempts"], shown["result"], shown["wait"]) == ("ready", [], None, None)
 
 
+NOT_WEIGHED = {"runs_s": 0.0, "moves_s": 0.0, "behind_s": 0.0}
+
+
 def test_an_attempt_is_shown_with_why_it_was_made_there():
     made = lived(leased(), reported())
     (attempt,) = pictures.star(made, made.courses["a"], None)["attempts"]
@@ -75,7 +78,7 @@ def test_an_attempt_is_shown_with_why_it_was_made_there():
         "unconfirmed": False,
         "late": None,
         "placement": {
-            "candidates": [{"device": "laptop", "starts_in_s": 0.0, "held": 0, "slots": 1}],
+            "candidates": [{"device": "laptop", "starts_in_s": 0.0, "held": 0, "slots": 1, **NOT_WEIGHED}],
             "refused": {"phone": "no such tool"},
         },
     }
