@@ -28,6 +28,7 @@ from .outbox import Outbox, OutboxFailed
 from .reconnect import Reconnect
 from .shelf import Shelf
 from .tools import settings
+from .vitals import reader
 from .wishes import NoAgent, Wish, asked, listen, seconds, taken
 from .work import Bench
 
@@ -102,7 +103,7 @@ def run(
         shelf = Shelf(identity.membership.url, folder / "artifacts")
         model = _model(brain, brain_model, identity.membership.url, shelf)
         own = Own(kind, labels, slots, settings.load(folder))
-        agent = _agent(identity, guard, offer(own, guard, model), shelf)
+        agent = _agent(identity, guard, offer(own, guard, model), shelf, own.settings)
     except (NotJoined, StateInUse, BadPolicy, settings.BadSettings, OSError) as exc:
         _fail(REFUSED, str(exc))
     except OutboxFailed as exc:
@@ -161,7 +162,7 @@ def _model(brain: str, name: str, url: str, shelf: Shelf) -> Model | None:
     return Model(Endpoint(brain, name, lambda: key))
 
 
-def _agent(identity: Identity, guard: Guard, offered: Offer, shelf: Shelf) -> Agent:
+def _agent(identity: Identity, guard: Guard, offered: Offer, shelf: Shelf, own: settings.Settings) -> Agent:
     folder = identity.folder
     rmtree(folder / "scratch", ignore_errors=True)  # what a killed agent left
     now = _clock()
@@ -174,6 +175,7 @@ def _agent(identity: Identity, guard: Guard, offered: Offer, shelf: Shelf) -> Ag
             outbox=Outbox(folder / "outbox.db", now=now()),
             reconnect=Reconnect(random.Random()),
             now=now,
+            vitals=reader(folder / "work", lambda: shelf.rate, own.vitals),
         )
     )
 

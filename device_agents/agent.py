@@ -21,7 +21,6 @@ from protocol.messages import (
     Challenge,
     Hello,
     Message,
-    Profiled,
     Progress,
     Reconcile,
     Report,
@@ -30,7 +29,7 @@ from protocol.messages import (
 )
 from protocol.session import Session
 from protocol.states import DEVICE
-from protocol.vocabulary import VERSION, ByeCode, Failure, Profile
+from protocol.vocabulary import VERSION, ByeCode, Failure
 
 from .alarm import Alarm
 from .calls import Calls, Told
@@ -40,6 +39,7 @@ from .ledger import Ledger
 from .offering import Offering
 from .outbox import OutboxFailed
 from .parts import Parts as Parts
+from .vitals import tell
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Agent:
         self._link: Link | None = None
         self._ledger = Ledger(parts.outbox, parts.now)
         self._health = Health(parts.bench.tools, parts.bench.guard, parts.now, parts.chance)
-        self._offering = Offering(parts.profile, self._desk, self._ledger, self._health, self._say_profile)
+        self._offering = Offering(parts.profile, self._desk, self._ledger, self._health, self._tell)
         self._ledger.changed = self._health.changed = self._changed
         told = Told(self._progressed, self._ended, self._must_stop)
         self._calls = Calls(parts.bench, self._ledger.journal(self._desk.stepped), told)
@@ -93,8 +93,9 @@ class Agent:
                 dialling = tasks.create_task(self._dial_for_ever(), name="dial")
                 clock = tasks.create_task(self._clock(), name="clock")
                 health = tasks.create_task(self._health.run(), name="health")
+                vitals = tasks.create_task(tell(self._parts.vitals, self._tell), name="vitals")
                 await self._until_stopped(dialling)
-                for task in (dialling, clock, health):
+                for task in (dialling, clock, health, vitals):
                     task.cancel()
                 if self._desk.stuck:
                     log.error("ends with calls that cannot be ended", extra={"attempts": sorted(self._desk.stuck)})
@@ -348,9 +349,10 @@ class Agent:
         self._offering.changed()
         self._alarm.soon()
 
-    def _say_profile(self, profile: Profile) -> bool:
+    def _tell(self, message: Message) -> bool:
+        """Say it if there is a session; return whether there was."""
         if self._session.id:
-            self._say(Profiled(profile))
+            self._say(message)
         return bool(self._session.id)
 
     def _keep(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from protocol.messages import Message, Profiled
 from protocol.vocabulary import Profile
 
 from .desk import Desk
@@ -18,7 +19,7 @@ class Offering:
     """The profile as it is, and as it was last said. `say` says it, if there is a session to say it in."""
 
     def __init__(
-        self, whole: Profile, desk: Desk, ledger: Ledger, health: Health, say: Callable[[Profile], bool]
+        self, whole: Profile, desk: Desk, ledger: Ledger, health: Health, say: Callable[[Message], bool]
     ) -> None:
         self._whole = whole
         self._desk = desk
@@ -44,7 +45,7 @@ class Offering:
         """Say what has changed since it was last said."""
         self._due = False
         profile = self._profile()
-        if profile != self._said and self._say(profile):
+        if profile != self._said and self._say(Profiled(profile)):
             self._said = profile
 
     def _profile(self) -> Profile:

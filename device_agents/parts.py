@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from protocol.link import Socket, dial
-from protocol.vocabulary import Profile
+from protocol.vocabulary import Profile, Vitals
 
 from .identity import Identity
 from .outbox import Outbox
@@ -30,4 +30,5 @@ class Parts:
     dial: Callable[[str], Awaitable[Socket]] = dial
     new_id: Callable[[int], str] = secrets.token_hex  # of so many random bytes
     chance: Random = field(default_factory=Random)
+    vitals: Callable[[], Vitals] | None = None  # may block for a moment
     leave: Callable[[int], object] = os._exit  # with calls that cannot be ended, no other way is left

@@ -18,6 +18,8 @@ PIECE_BYTES = 4 << 20
 ANSWER_WITHIN_S = 10.0  # a connection that is half-open is known by nothing else
 BREAKS_MAX = 6  # in a row, without a byte of progress
 PAUSES_S = (0.1, 0.3, 1.0, 2.0, 4.0)
+TELLING_BYTES = 256 << 10  # what moves less says more of the way there than of its width
+RATE_WEIGHT = 0.3  # of the newest transfer in the moving mean
 CACHE_BYTES_MAX = 1 << 30
 IN_USE_S = 3600.0  # what was fetched or used so lately stays: a call may be reading it
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -28,6 +30,7 @@ class Shelf:
 
     def __init__(self, url: str, folder: Path) -> None:
         self.token = ""
+        self.rate: float | None = None  # bytes a second, where artifacts were moved
         self._folder = folder
         self._under_way: dict[str, asyncio.Event] = {}
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,12 +50,14 @@ class Shelf:
             piece = await unblocked(lambda _: _piece(path, offset))
             if not piece and offset < size:
                 raise ToolFailed("artifact_changed", f"{path.name} was cut short while it was being uploaded")
+            began = time.perf_counter()
             headers = {"Content-Type": media_type, "Content-Range": _content_range(offset, len(piece), size)}
             answer = await self._http.put(sha256, content=piece, headers=headers | self._bearer())
             if answer.status_code == httpx2.codes.CONTENT_TOO_LARGE:
                 raise ToolFailed("artifact_too_large", f"Galaxy takes no artifact of {size} bytes")
             answer.raise_for_status()
             there += len(piece)
+            self._measured(len(piece), time.perf_counter() - began)
             return answer.status_code == httpx2.codes.CREATED
 
         await _until_done(one_piece, lambda: there, f"artifact {sha256[:12]} could not be uploaded")
@@ -103,12 +108,14 @@ class Shelf:
             if answer.status_code == httpx2.codes.NOT_FOUND:
                 raise ToolFailed("artifact_missing", f"Galaxy has no artifact {ref.sha256}")
             answer.raise_for_status()
+            began, before = time.perf_counter(), answer.num_bytes_downloaded
             mode = "ab" if answer.status_code == httpx2.codes.PARTIAL_CONTENT else "wb"
             with partial.open(mode) as file:
                 async for piece in answer.aiter_bytes():
                     file.write(piece)
                     if file.tell() > ref.bytes:  # larger than whoever named it believes, perhaps by far
                         return
+            self._measured(answer.num_bytes_downloaded - before, time.perf_counter() - began)
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -122,6 +129,11 @@ class Shelf:
         if answer.status_code != httpx2.codes.NOT_FOUND:
             answer.raise_for_status()
         return int(answer.headers.get("Upload-Offset", "0"))
+
+    def _measured(self, count: int, seconds: float) -> None:
+        if count >= TELLING_BYTES and seconds > 0.0:
+            rate = count / seconds
+            self.rate = rate if self.rate is None else self.rate + RATE_WEIGHT * (rate - self.rate)
 
     def _bearer(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}

@@ -4,8 +4,8 @@ import asyncio
 import hashlib
 import logging
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -57,12 +57,38 @@ class Journal:
     ended: Callable[[str, int, Outcome], None]
 
 
+class TimedShelf:
+    """A shelf, and for how long it was waited for: to move artifacts is no part of a run."""
+
+    def __init__(self, shelf: ArtifactShelf, stopwatch: Callable[[], float]) -> None:
+        self.moved_s = 0.0
+        self._shelf = shelf
+        self._stopwatch = stopwatch
+
+    async def put(self, path: Path, media_type: str) -> ArtifactRef:
+        with self._timed():
+            return await self._shelf.put(path, media_type)
+
+    async def fetch(self, ref: ArtifactRef) -> Path:
+        with self._timed():
+            return await self._shelf.fetch(ref)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = self._stopwatch()
+        try:
+            yield
+        finally:
+            self.moved_s += self._stopwatch() - began
+
+
 @dataclass(slots=True)
 class Call:
     """A call under way. From the moment on that it is `begun`, its effect may happen."""
 
     assign: Assign
     bench: Bench
+    shelf: TimedShelf
     context: Context
     begun: bool = False
 
@@ -132,7 +158,7 @@ class StepsOf:
         bench, scratch = self._bench, self._scratch / f"step-{step}"  # which goes with the attempt's
         shelf = _shelf_for(assign, bench)
         context = Context(assign.attempt, bench.guard, scratch, shelf, progress, grace=self._grace)
-        return await _tried(Call(assign, bench, context))
+        return await _tried(Call(assign, bench, shelf, context))
 
 
 async def work(
@@ -149,12 +175,12 @@ async def work(
     scratch = bench.scratch / _folder_of(assign.attempt)
     steps = StepsOf(assign, bench, journal, grace)
     shelf = _shelf_for(assign, bench)
-    call = Call(assign, bench, Context(assign.attempt, bench.guard, scratch, shelf, progress, steps, grace))
+    call = Call(assign, bench, shelf, Context(assign.attempt, bench.guard, scratch, shelf, progress, steps, grace))
     began = bench.stopwatch()
     try:
         report = await _tried(call)
     except asyncio.CancelledError:
-        report = Report(assign.attempt, Outcome.CANCELLED, ran_s=_since(began, bench))
+        report = Report(assign.attempt, Outcome.CANCELLED, ran_s=_ran_s(began, call))
     if assign.tool == INSTRUCT and report.outcome in (Outcome.FAILED, Outcome.UNKNOWN):
         report = _as_its_steps_say(report, steps)
     if scratch.exists():
@@ -182,10 +208,10 @@ async def _tried(call: Call) -> Report:
         log.exception("a tool crashed", extra={"attempt": attempt, "tool": call.assign.tool})
         failure, cut_off = ToolFailed("tool_crashed", format_exception_only(exc)[0].strip()).failure, True
     else:
-        return Report(attempt, Outcome.SUCCEEDED, result, ran_s=_since(began, call.bench))
+        return Report(attempt, Outcome.SUCCEEDED, result, ran_s=_ran_s(began, call))
     unknown = cut_off and call.begun and call.assign.effect not in REPEATABLE
     outcome = Outcome.UNKNOWN if unknown else Outcome.FAILED
-    return Report(attempt, outcome, failure=failure, ran_s=_since(began, call.bench))
+    return Report(attempt, outcome, failure=failure, ran_s=_ran_s(began, call))
 
 
 async def _run(call: Call) -> Raw:
@@ -197,7 +223,7 @@ async def _run(call: Call) -> Raw:
         raise ToolFailed("denied", f"{assign.tool} is not allowed here; `tools` in guard.toml would allow it")
     try:
         async with asyncio.timeout(assign.run_s or None) as limit:
-            arguments = await _arguments(assign, tool, bench)
+            arguments = await _arguments(assign, tool, call.context.shelf)
             call.begun = True
             result = await _watched(assign, tool, arguments, call.context)
             encoded = _encoder.encode(result)
@@ -230,22 +256,23 @@ async def _watched(assign: Assign, tool: Tool, arguments: Any, context: Context)
         raise ToolFailed("timeout", f"no progress for {assign.idle_s:g} s", retryable=True) from None
 
 
-async def _arguments(assign: Assign, tool: Tool, bench: Bench) -> Any:
+async def _arguments(assign: Assign, tool: Tool, shelf: ArtifactShelf) -> Any:
     try:
         if b'"$artifact"' not in bytes(assign.arguments):
             return msgspec.json.decode(assign.arguments, type=tool.Arguments)
         document = msgspec.json.decode(assign.arguments)
-        document = await with_artifacts(document, tool.Arguments, bench.shelf)
+        document = await with_artifacts(document, tool.Arguments, shelf)
         return msgspec.convert(document, tool.Arguments)
     except (msgspec.ValidationError, msgspec.DecodeError) as exc:
         raise ToolFailed("bad_arguments", f"{assign.tool}: {exc}") from exc
 
 
-def _shelf_for(assign: Assign, bench: Bench) -> ArtifactShelf:
+def _shelf_for(assign: Assign, bench: Bench) -> TimedShelf:
     """Return where the call's results go. What an instruction did is in its steps, each of which is a call."""
     if assign.effect in REPEATABLE or assign.tool == INSTRUCT:
-        return bench.shelf
-    return KeepingShelf(bench.shelf, bench.scratch.with_name(RESULTS), assign.attempt)
+        return TimedShelf(bench.shelf, bench.stopwatch)
+    keeping = KeepingShelf(bench.shelf, bench.scratch.with_name(RESULTS), assign.attempt)
+    return TimedShelf(keeping, bench.stopwatch)
 
 
 async def _shelved(encoded: bytes, context: Context) -> bytes:
@@ -269,5 +296,6 @@ async def _removed(scratch: Path) -> None:
             await asyncio.shield(removing)
 
 
-def _since(began: float, bench: Bench) -> float:
-    return round(bench.stopwatch() - began, 6)
+def _ran_s(began: float, call: Call) -> float:
+    """Return how long the call has run, without the time in which artifacts were moved."""
+    return round(max(0.0, call.bench.stopwatch() - began - call.shelf.moved_s), 6)

@@ -13,6 +13,7 @@ from protocol.messages import (
     Report,
     Sleep,
     Stopping,
+    VitalsTold,
 )
 from protocol.vocabulary import NOTHING, RESULT_INLINE_BYTES_MAX, ByeCode, Failure, Outcome
 
@@ -21,6 +22,7 @@ from .core.events import (
     DeviceAsleep,
     DeviceDraining,
     DeviceProfiled,
+    DeviceVitals,
     Event,
     LeaseEnded,
     StarAccepted,
@@ -63,6 +65,8 @@ def event_of(message: AnyMessage, device: str, now: float) -> Event | None:
             return DeviceAsleep(at=now, device=device, until=until, reason=message.reason[:500])
         case Profiled():
             return DeviceProfiled(at=now, device=device, profile=message.profile)
+        case VitalsTold():
+            return DeviceVitals(at=now, device=device, vitals=message.vitals)
         case Drain():
             return DeviceDraining(at=now, device=device, reason=message.reason[:500], by=f"device {device}")
     return None

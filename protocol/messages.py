@@ -6,7 +6,7 @@ Times are seconds. `sent_at` is a reading of the device's own monotonic clock, r
 
 from msgspec import Raw, Struct
 
-from .vocabulary import NOTHING, ByeCode, Effect, Failure, Held, Outcome, Profile, Verdict
+from .vocabulary import NOTHING, ByeCode, Effect, Failure, Held, Outcome, Profile, Verdict, Vitals
 
 
 class Message(Struct, frozen=True, omit_defaults=True, tag_field="type", tag=str.lower):
@@ -152,6 +152,12 @@ class Profiled(Message, frozen=True):
     profile: Profile
 
 
+class VitalsTold(Message, frozen=True):
+    """How the device is just now. What it said of that before does not count any more."""
+
+    vitals: Vitals
+
+
 class Sleep(Message, frozen=True):
     """The device is about to sleep and expects to be back in `for_s`; until then its silence means nothing."""
 
@@ -166,7 +172,7 @@ class Drain(Message, frozen=True):
 
 
 CONTROL = (Challenge, Hello, Welcome, Renew, Renewed, Bye)
-NUMBERED = (Assign, Accept, Reject, Stopping, Progress, Report, Revoke, Reconcile, Profiled, Sleep, Drain)
+NUMBERED = (Assign, Accept, Reject, Stopping, Progress, Report, Revoke, Reconcile, Profiled, VitalsTold, Sleep, Drain)
 
 AnyMessage = (
     Challenge
@@ -184,6 +190,7 @@ AnyMessage = (
     | Revoke
     | Reconcile
     | Profiled
+    | VitalsTold
     | Sleep
     | Drain
 )

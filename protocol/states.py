@@ -24,6 +24,7 @@ from .messages import (
     Revoke,
     Sleep,
     Stopping,
+    VitalsTold,
     Welcome,
 )
 
@@ -69,6 +70,7 @@ TRANSITIONS: dict[State, dict[Role, dict[type[Message], State]]] = {
             Progress: OPEN,
             Report: OPEN,
             Profiled: OPEN,
+            VitalsTold: OPEN,
             Sleep: OPEN,
             Drain: OPEN,
             Renew: OPEN,

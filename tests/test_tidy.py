@@ -53,6 +53,7 @@ CALLS: dict[str, Exceptions] = {
     "sleep": {
         "device_agents/agent.py": "the back-off before dialling again",
         "device_agents/shelf.py": "the pauses before a broken transfer goes on",
+        "device_agents/vitals.py": "no system tells of a battery by itself",
         "galaxy/cli/local.py": "looks whether processes are there; they tell nobody",
         "galaxy/cli/second_act.py": "plays a planner that takes its time",
         "galaxy/node.py": "measures the loop's lag",

@@ -32,11 +32,12 @@ from protocol.messages import (
     Revoke,
     Sleep,
     Stopping,
+    VitalsTold,
     Welcome,
 )
 from protocol.session import Session
 from protocol.states import CHALLENGED, CLOSED, DEVICE, GALAXY, GREETED, NEW, OPEN, TRANSITIONS, Role, State
-from protocol.vocabulary import ByeCode, Effect, Failure, Outcome, Verdict
+from protocol.vocabulary import ByeCode, Effect, Failure, Outcome, Verdict, Vitals
 
 from .galaxy.core.helpers import (
     AGAIN,
@@ -75,6 +76,7 @@ EXAMPLES: dict[type[Message], Message] = {
         Revoke("c/a#1", "enough"),
         Reconcile("c/a#1", Verdict.CONTINUE, "its lease holds"),
         Profiled(PROFILE),
+        VitalsTold(Vitals(battery=0.5)),
         Sleep(60.0, "night"),
         Drain("evening"),
     )

@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from protocol.vocabulary import Vitals
+
 from .desktop.settings import DesktopSettings
 from .edge.settings import EdgeSettings
 from .mobile.settings import MobileSettings
@@ -14,9 +16,17 @@ from .server.settings import ServerSettings
 AGENT_FILE = "agent.toml"
 
 
+class VitalsSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What Galaxy is told of how the device is."""
+
+    tell: tuple[str, ...] = Vitals.__struct_fields__
+    metered: bool | None = None  # whether the network costs by the byte; no system is asked
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """What stands in `agent.toml`: a table for each pack of tools. All of it has defaults."""
 
+    vitals: VitalsSettings = VitalsSettings()
     server: ServerSettings = ServerSettings()
     desktop: DesktopSettings = DesktopSettings()
     mobile: MobileSettings = MobileSettings()
