@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .world import World
 
 LOOK_EVERY_S = 6.1
+KEPT_S_MAX = 60.0  # a call takes ten seconds at most, but where something goes wrong
 
 
 class Inspector:
@@ -23,6 +24,7 @@ class Inspector:
 
     def __init__(self, world: "World") -> None:
         self._world = world
+        self._kept_since: dict[tuple[str, str], float] = {}  # stars that wait for a better device than is free
 
     async def look_around(self) -> None:
         """Look, for ever."""
@@ -71,7 +73,17 @@ class Inspector:
             if wait is None or not wait.reason:
                 history.fail(f"{constellation.id}/{name} is {course.state}, and nobody says why")
             elif device := self._idle_for(runner, constellation, course):
-                history.fail(f"{constellation.id}/{name} waits though {device} is free: {wait.reason}")
+                if not self._is_kept(runner, constellation, name):
+                    history.fail(f"{constellation.id}/{name} waits though {device} is free: {wait.reason}")
+            else:
+                self._kept_since.pop((constellation.id, name), None)
+
+    def _is_kept(self, runner: Runner, constellation: Constellation, star: str) -> bool:
+        """Return whether the star is kept for a device that is full, and has not been for too long."""
+        key, now = (constellation.id, star), self._world.node.now()
+        kept = runner.core.placer.awaits(key)
+        held, slots = runner.core.load().get(kept.device, (0, 0)) if kept else (0, 0)
+        return 0 < slots <= held and now - self._kept_since.setdefault(key, now) < KEPT_S_MAX
 
     def _idle_for(self, runner: Runner, constellation: Constellation, course: Course) -> str:
         """Return a device that could take the star just now, if it waits for none of its own."""
