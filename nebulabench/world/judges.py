@@ -138,15 +138,15 @@ def _no_result_is_dropped(case: Case) -> Iterator[str]:
 def _what_may_happen_once_does(case: Case) -> Iterator[str]:
     """A `once` effect happens at most once to a star, and exactly once if it succeeded: a success has happened."""
     times: dict[tuple[str, str], int] = defaultdict(int)
-    once: set[tuple[str, str]] = set()
+    once: dict[tuple[str, str], int] = defaultdict(int)  # what it did before it was made such a star does not count
     for effect in case.history.effects:
         constellation, _, star = effect.star.partition("/")
         times[constellation, star] += 1
         if effect.effect == "once":
-            once.add((constellation, star))
+            once[constellation, star] += 1
     for constellation, star in sorted(once):
-        if times[constellation, star] > 1:
-            yield f"{constellation}/{star} may happen once only and happened {times[constellation, star]} times"
+        if once[constellation, star] > 1:
+            yield f"{constellation}/{star} may happen once only and happened {once[constellation, star]} times"
     for constellation, star in sorted(case.succeeded):
         if not times[constellation, star]:
             yield f"{constellation}/{star} succeeded, and nothing happened"
