@@ -54,7 +54,8 @@ def test_a_history_in_which_all_is_right_breaks_nothing():
 
 def test_what_a_star_did_as_a_pure_call_does_not_count_once_a_person_has_made_it_another():
     failed, again = reported(outcome="failed"), [leased(2), reported(2)]
-    found = history(submitted(), leased(effect="pure"), failed, {"kind": "constellation_edited", "base": 1}, *again)
+    edited = {"kind": "constellation_edited", "base": 1, "edit": {"operations": []}}
+    found = history(submitted(), leased(effect="pure"), failed, edited, *again)
     found.effects += [acted(2.5, effect="pure"), acted(5.5, 2)]
 
     assert violations(PLAN, found) == []

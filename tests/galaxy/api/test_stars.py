@@ -18,7 +18,17 @@ async def test_a_star_says_where_it_ran_and_why_there(node: Node, laptop: Device
     assert (picture["state"], picture["failure"]) == ("failed", {"code": "broken", "message": "it is broken"})
     assert (attempt["device"], attempt["outcome"]) == ("laptop", "failed")
     assert attempt["placement"] == {
-        "candidates": [{"device": "laptop", "starts_in_s": 0.0, "held": 0, "slots": 4}],
+        "candidates": [
+            {
+                "device": "laptop",
+                "starts_in_s": 0.0,
+                "held": 0,
+                "slots": 4,
+                "runs_s": 0.0,
+                "moves_s": 0.0,
+                "behind_s": 0.0,
+            }
+        ],
         "refused": {},
     }
 
