@@ -1,6 +1,7 @@
 """The command `galaxy-agent`: join a galaxy once, then run."""
 
 import asyncio
+import json
 import logging
 import os
 import random
@@ -16,18 +17,21 @@ from typing import Annotated, NoReturn
 
 import structlog
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from protocol.vocabulary import NAME, Kind
 
 from .agent import Agent, Parts, SentAway
 from .brain_model import GALAXY_PATH, Endpoint, Model
+from .doctor import examined
 from .guard import BadPolicy, Guard
 from .identity import GUARD_FILE, Identity, JoinRefused, NotJoined, StateInUse, join, locked
 from .kinds import Offer, Own, offer
 from .outbox import Outbox, OutboxFailed
 from .reconnect import Reconnect
 from .shelf import Shelf
-from .tools import settings
+from .tools import settings, tools_for
 from .vitals import reader
 from .wishes import NoAgent, Wish, asked, listen, seconds, taken
 from .work import Bench
@@ -113,6 +117,27 @@ def run(
             runner.run(_serve(agent, folder, lock))
     except SentAway as exc:
         _fail(SENT_AWAY, f"the galaxy sent this device away: {exc}")
+
+
+@app.command()
+def doctor(
+    kind: Annotated[Kind, typer.Option(help="What sort of machine this is")] = Kind.SERVER,
+    state: State = DEFAULT_STATE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+) -> None:
+    """Look at each tool of this device: able or not, why, and how to change that. It need not have joined yet."""
+    folder = state.expanduser()
+    try:
+        found = examined(tools_for(kind, settings.load(folder)), _guard(folder))
+    except (BadPolicy, settings.BadSettings, OSError) as exc:
+        _fail(REFUSED, str(exc))
+    if as_json:
+        typer.echo(json.dumps([each._asdict() for each in found], indent=2))
+        return
+    table = Table("tool", "effect", "state", "why, and what to do")
+    for each in found:
+        table.add_row(*each)
+    Console().print(table)
 
 
 @app.command("sleep")
