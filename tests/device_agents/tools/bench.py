@@ -48,6 +48,7 @@ class Bench:
         self.outside.mkdir()
         self.shelf = FolderShelf(folder / "shelf")
         self.guard = Guard(policy or Policy(), self.work)
+        self.peer: Any = None  # what the tool talks to, where it talks to something
         self.context = Context(
             "c/star#1", self.guard, folder / "scratch" / "star", self.shelf, lambda note, fraction: None
         )

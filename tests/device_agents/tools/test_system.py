@@ -1,15 +1,11 @@
-"""What the device says about itself, and what a registry of tools must keep to."""
+"""What the device says about itself."""
 
 import os
 import time
 
-import msgspec
 import pytest
 
-from device_agents.tools import tools_for
-from device_agents.tools.base import spec_of
 from device_agents.tools.system import ProcessList, SystemEcho, SystemOverview
-from protocol.vocabulary import Effect, Kind
 
 from .bench import Bench, failing
 
@@ -49,47 +45,3 @@ def test_a_list_of_processes_ends_at_its_limit(bench: Bench):
 @pytest.mark.parametrize("value", [None, 1, "ä", [1, {"a": None}], {"deep": [[[]]]}])
 def test_an_echo_returns_what_it_was_sent(bench: Bench, value: object):
     assert bench.call(SystemEcho(), value=value).value == value
-
-
-def test_every_kind_of_device_has_the_common_tools():
-    assert {kind: list(tools_for(kind))[: len(EFFECTS)] for kind in Kind} == {kind: list(EFFECTS) for kind in Kind}
-
-
-def test_each_common_tool_says_what_repeating_it_would_do():
-    assert {name: tool.effect for name, tool in tools_for(Kind.SERVER).items() if name in EFFECTS} == EFFECTS
-
-
-EFFECTS = {
-    "shell.run": Effect.ONCE,
-    "file.read": Effect.PURE,
-    "file.write": Effect.IDEMPOTENT,
-    "file.list": Effect.PURE,
-    "file.search": Effect.PURE,
-    "file.stat": Effect.PURE,
-    "file.delete": Effect.IDEMPOTENT,
-    "http.request": Effect.ONCE,
-    "net.port": Effect.PURE,
-    "system.info": Effect.PURE,
-    "process.list": Effect.PURE,
-    "system.echo": Effect.PURE,
-}
-
-
-@pytest.mark.parametrize("name", EFFECTS)
-def test_what_a_tool_tells_galaxy_is_whole_and_fits(name: str):
-    tool = tools_for(Kind.SERVER)[name]
-    spec = spec_of(tool)
-
-    assert spec.name == name
-    assert len(spec.description) > 20
-    assert len(msgspec.json.encode(spec)) < 3_000
-    assert b'"additionalProperties":false' in bytes(spec.arguments)
-
-
-@pytest.mark.parametrize("name", EFFECTS)
-def test_an_argument_that_a_tool_does_not_know_is_refused(name: str):
-    with pytest.raises(msgspec.ValidationError):
-        msgspec.convert(
-            {"colour": 1, "value": 1, "path": "x", "pattern": "x", "url": "x", "host": "x", "port": 1},
-            tools_for(Kind.EDGE)[name].Arguments,
-        )
