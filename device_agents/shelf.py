@@ -155,7 +155,7 @@ async def _until_done(step: Callable[[], Awaitable[bool]], reached: Callable[[],
         try:
             if await step():
                 return
-        except (httpx2.HTTPError, OSError) as exc:
+        except (httpx2.HTTPError, OSError, AttributeError) as exc:  # the last: a socket lost while it was looked at
             why = str(exc).partition("\n")[0] or type(exc).__name__
         now = reached()
         breaks = 0 if now > last else breaks + 1
