@@ -86,7 +86,13 @@ class Session:
         return self._said
 
     def receive(self, frame: bytes | str, now: float) -> list[AnyMessage]:
-        """Return what the peer said that is for the owner; raise RemoteProtocolError, with our Bye ready to send."""
+        """Return what the peer said that is for the owner; raise RemoteProtocolError, with our Bye ready to send.
+
+        A frame that a device reads after its limit of silence is not heard: a device that stood still, and wakes with
+        an order in its socket, cannot know how old that is. It is said again on the next socket, where it still holds.
+        """
+        if self.role is DEVICE and self.state is OPEN and now >= self.heard_at + SILENCES_MAX * self.heartbeat_s:
+            self.tick(now)
         if self.state is CLOSED:
             return []
         try:

@@ -290,18 +290,27 @@ def test_a_stranger_who_never_greets_is_dropped():
 
 def test_the_device_renews_at_each_heartbeat_and_knows_when_it_sent_what_was_answered():
     wire = opened()
-    wire.now = 100.0
+    wire.now = 20.0
     wire.say(GALAXY, ASSIGN)  # a sign of life
     assert wire.device.next_deadline() == 0.0, "the first renewal is due at once"
-    wire.device.tick(100.0)
-    assert (wire.device.renewed_at, wire.device.next_deadline()) == (0.0, 110.0)
+    wire.device.tick(20.0)
+    assert (wire.device.renewed_at, wire.device.next_deadline()) == (0.0, 30.0)
     wire.deliver(DEVICE)
-    wire.now = 103.0
+    wire.now = 23.0
     assert wire.deliver(GALAXY) == []
 
-    assert wire.device.renewed_at == 100.0, "when it was sent, not when the answer came"
-    wire.device.tick(109.9)
-    assert wire.device.frames_to_send(109.9) == []
+    assert wire.device.renewed_at == 20.0, "when it was sent, not when the answer came"
+    wire.device.tick(29.9)
+    assert wire.device.frames_to_send(29.9) == []
+
+
+def test_a_device_that_stood_still_hears_nothing_that_lay_in_its_socket_meanwhile():
+    wire = opened()
+    wire.galaxy.send(ASSIGN)
+    (frame,) = wire.galaxy.frames_to_send(0.0)
+
+    assert wire.device.receive(frame, 27.5) == []
+    assert (wire.device.closed_for, wire.device.heard) == (ByeCode.SILENT, 0), "it will be said again, if it still holds"
 
 
 def test_only_the_last_of_many_renewals_is_answered():

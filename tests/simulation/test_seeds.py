@@ -38,6 +38,7 @@ def test_whatever_goes_wrong_every_rule_of_the_judges_holds(profile, first):
         ("harsh", 154),  # a run counted from its decision, though the store took a minute to record that
         ("harsh", 236),  # as the first, at the end of a constellation
         ("harsh", 2956),  # two agents: what may happen once happened twice
+        ("harsh", 30344),  # a device that stood still began a call that lay in its socket and was given away meanwhile
     ],
 )
 def test_what_once_broke_a_rule_does_not_break_it_again(profile, seed):
