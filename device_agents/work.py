@@ -28,7 +28,9 @@ from .tools.blocking import unblocked
 
 log = logging.getLogger(__name__)
 
-CUT_OFF = frozenset({"timeout", "broken_answer", "output_too_large"})  # codes of calls that were ended in the middle
+CUT_OFF = frozenset(
+    {"timeout", "broken_answer", "connection_lost", "session_ended", "output_too_large"}
+)  # in the middle
 UNDELIVERED = "result_undelivered"
 RESULTS = "results"  # the folder of what could not be delivered, beside the scratch files
 

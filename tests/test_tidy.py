@@ -77,6 +77,8 @@ CALLS: dict[str, Exceptions] = {
         "galaxy/planner/consult.py": "the group of all questions: a task for each, to be cancelled by itself",
         "galaxy/runner.py": "the two halves of the loop",
         "tests/*": "each in a group of its test, beside what is tested",
+        "device_agents/tools/server/sessions.py": "a shell's two outputs side by side; and its end when it was idle",
+        "device_agents/tools/server/ssh.py": "the group of one program elsewhere: its two outputs",
         "device_agents/tools/program.py": "the group of one program: its two outputs are read side by side",
         "nebulabench/cluster/proxy.py": "the group of one connection: its two directions",
         "nebulabench/crowd.py": "the group of all devices of one process",

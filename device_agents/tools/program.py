@@ -70,13 +70,16 @@ class Program:
         """
         spools = (stdout, stderr)
         async with asyncio.TaskGroup() as reading:
-            for spool in spools:
-                reader = await self._reader(self._unread[0])
+            for spool, reader in zip(spools, await self.readers(), strict=True):
                 reading.create_task(self._read(reader, spool, spools, bytes_max))
         word = await self._last_word()
         if self._failure is not None:
             raise self._failure
         return self._exit_code(word)
+
+    async def readers(self) -> tuple[asyncio.StreamReader, asyncio.StreamReader]:
+        """Return its two outputs, to be read by whoever asks first."""
+        return await self._reader(self._unread[0]), await self._reader(self._unread[0])
 
     async def gone(self) -> None:
         """Return once nothing of it runs any more: SIGTERM to everything, SIGKILL after the grace.
@@ -107,6 +110,10 @@ class Program:
         self._keeper.wait()  # the line ends with the keeper, so this finds it ended
         if hurried:
             raise asyncio.CancelledError
+
+    def hurry(self) -> None:
+        """Tell it to end, without waiting for that."""
+        self._stop()
 
     def _stop(self) -> float:
         """Return within how many seconds the keeper will have begun to kill."""

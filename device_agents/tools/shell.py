@@ -1,7 +1,5 @@
 """The tool that runs programs."""
 
-import asyncio
-import os
 import time
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -13,16 +11,12 @@ from protocol.vocabulary import Effect
 from ..errors import ToolFailed
 from ..guard import Guard, ProgramCall
 from .base import ArtifactRef, Context
-from .beneath import folder, told
 from .blocking import unblocked
-from .program import GRACE_S, Launch, Program
-from .spool import Spool
+from .program import GRACE_S, Launch
+from .running import OUTPUT_INLINE_MAX, environment, exit_nonzero, kept, ran
 
-OUTPUT_INLINE_MAX = 24 << 10  # of each of the two streams
 STDIN_CHARS_MAX = 256 << 10
 _WORDS_MAX = 1_000
-_LAST_WORDS_CHARS = 500
-_KEPT_VARIABLES = ("HOME", "USER", "LOGNAME", "LANG", "TZ")  # not the agent's whole environment: it may hold secrets
 
 Word = Annotated[str, Meta(max_length=32_000, pattern="^[^\\x00]*$")]
 VariableName = Annotated[str, Meta(max_length=200, pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -77,31 +71,17 @@ class ShellRun:
 
     async def run(self, arguments: ShellArguments, context: Context) -> ShellResult:
         context.guard.check_timeout(arguments.timeout_s)
-        stdout = Spool(context.scratch / "stdout", head_bytes_max=OUTPUT_INLINE_MAX)
-        stderr = Spool(context.scratch / "stderr", head_bytes_max=OUTPUT_INLINE_MAX)
-        begun = time.monotonic()
-        exit_code = await self._run(arguments, context, stdout, stderr)
-        if exit_code != 0 and arguments.check:
-            name = arguments.argv[0] if arguments.argv else "the command line"
-            raise _exit_nonzero(name, exit_code, stderr if stderr.count else stdout)
-        seconds = round(time.monotonic() - begun, 3)
-        kept = [await _kept(output, context) for output in (stdout, stderr)]
-        (out, out_artifact), (err, err_artifact) = kept
-        return ShellResult(exit_code, out, err, seconds, out_artifact, err_artifact)
-
-    async def _run(self, arguments: ShellArguments, context: Context, stdout: Spool, stderr: Spool) -> int:
         place = context.guard.readable(arguments.cwd)
         launch = await unblocked(lambda _: self._judged(arguments, place.path, context))
-        with told(place.path), folder(place) as opened, told(launch.argv[0]):
-            program = Program(launch, cwd=_named(opened, place.path))
-        try:
-            async with asyncio.timeout(arguments.timeout_s):
-                return await program.ended(stdout, stderr, bytes_max=context.guard.limits.output_bytes)
-        except TimeoutError:
-            message = f"{launch.argv[0]} was stopped after {arguments.timeout_s:g} s{_last_words(stderr)}"
-            raise ToolFailed("timeout", message, retryable=True) from None
-        finally:
-            await program.gone()
+        begun = time.monotonic()
+        how = await ran(launch, place, context, arguments.timeout_s)
+        if how.exit_code != 0 and arguments.check:
+            name = arguments.argv[0] if arguments.argv else "the command line"
+            raise exit_nonzero(name, how.exit_code, how.words)
+        seconds = round(time.monotonic() - begun, 3)
+        out, out_artifact = await kept(how.stdout, context)
+        err, err_artifact = await kept(how.stderr, context)
+        return ShellResult(how.exit_code, out, err, seconds, out_artifact, err_artifact)
 
     def _judged(self, arguments: ShellArguments, cwd: Path, context: Context) -> Launch:
         guard = context.guard
@@ -115,28 +95,6 @@ class ShellRun:
         context.scratch.mkdir(parents=True, exist_ok=True)
         stdin = context.scratch / "stdin"
         stdin.write_text(arguments.stdin, "utf-8")
-        env = {name: value for name in _KEPT_VARIABLES if (value := os.environ.get(name))}
-        env = {"LANG": "C.UTF-8", **env, "PATH": guard.program_path, "TMPDIR": str(context.scratch), **arguments.env}
+        env = environment(guard, context.scratch, arguments.env)
         argv = arguments.argv or ("sh", "-c", arguments.shell)
         return Launch(executable, argv, env, stdin, context.grace, self._grace_s)
-
-
-def _named(folder: int, path: Path) -> str:
-    """Return a name of the open folder that no link can turn elsewhere, where the system has such names."""
-    return f"/proc/self/fd/{folder}" if os.path.exists("/proc/self/fd") else str(path)
-
-
-def _exit_nonzero(name: str, exit_code: int, output: Spool) -> ToolFailed:
-    how = f"exit code {exit_code}" if exit_code > 0 else f"signal {-exit_code}"
-    return ToolFailed("exit_nonzero", f"{name} ended with {how}{_last_words(output)}", retryable=True)
-
-
-def _last_words(output: Spool) -> str:
-    text = output.tail.decode("utf-8", "replace").strip()[-_LAST_WORDS_CHARS:]
-    return f": {text}" if text else ""
-
-
-async def _kept(output: Spool, context: Context) -> tuple[str, ArtifactRef | None]:
-    """Return what of the output a result can hold, and where all of it is if that is not everything."""
-    text = output.text(OUTPUT_INLINE_MAX)
-    return text, None if output.is_said_by(text) else await output.artifact(context.shelf, "text/plain")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from device_agents.guard import Policy, ProgramRule, Web
+from device_agents.tools import Settings
 from protocol.vocabulary import Effect
 
 from .bench import Bench
@@ -21,7 +22,8 @@ class Example:
 
     `policy` allows the call that `works`, and so may `peer`, which is what the tool talks to. `refused` are arguments
     that the guard refuses, under the policy `strict`; a tool that nothing but its name can be refused by has none.
-    `slow` are arguments of a call that would take a minute or more; a tool that is always quick has none.
+    `slow` are arguments of a call that would take a minute or more; a tool that is always quick has none. `settings` are
+    made when the peer is there. `needs` says what this machine lacks for a try, or nothing.
     """
 
     effect: Effect
@@ -31,6 +33,8 @@ class Example:
     refused: Arguments | None = None
     strict: Policy = field(default_factory=Policy)
     slow: Arguments | None = None
+    settings: Callable[[Bench], Settings] | None = None
+    needs: Callable[[], str] = str
 
 
 @contextmanager

@@ -21,24 +21,36 @@ from protocol.vocabulary import Effect, Kind, Outcome
 
 from ..helpers import worked
 from .bench import Bench
-from .examples import EXAMPLES, Example
+from .examples import EXAMPLES as EVERYWHERE
+from .examples import Example
+from .server.examples import EXAMPLES as SERVER
 
-TOOLS: dict[str, Tool] = {name: tool for kind in Kind for name, tool in tools_for(kind).items()}
+KINDS: dict[str, Kind] = {name: kind for kind in Kind for name in tools_for(kind)}
+TOOLS: dict[str, Tool] = {name: tools_for(kind)[name] for name, kind in KINDS.items()}
+EXAMPLES: dict[str, Example] = {**EVERYWHERE, **SERVER}
 SLOW = [name for name, example in EXAMPLES.items() if example.slow]
 QUICK_S = 5.0  # far from the minute that a slow call would take
 
 
 @contextmanager
 def standing(folder: Path, example: Example, policy: Policy) -> Iterator[Bench]:
+    if lacking := example.needs():
+        pytest.skip(lacking)
     bench = Bench(folder, policy)
     with example.peer(bench) if example.peer else nullcontext() as peer:
         bench.peer = peer
         yield bench
 
 
+def tool_for(bench: Bench, name: str) -> Tool:
+    """Return the tool as this device's settings make it."""
+    settings = EXAMPLES[name].settings
+    return tools_for(KINDS[name], settings(bench))[name] if settings else TOOLS[name]
+
+
 async def called(bench: Bench, name: str, arguments: Any, *, run_s: float = 30.0, cancel: bool = False) -> Report:
     """Return the report of a call as an agent makes it; cancelled as soon as it waits for something."""
-    calls = Calls({name: TOOLS[name]}, bench.guard, bench.context.scratch.parent, bench.shelf)
+    calls = Calls({name: tool_for(bench, name)}, bench.guard, bench.context.scratch.parent, bench.shelf)
     order = Assign("c/star#1", name, Raw(msgspec.json.encode(arguments)), TOOLS[name].effect, run_s=run_s)
     call = asyncio.create_task(worked(order, calls, lambda note, fraction: None))
     if cancel:
@@ -120,9 +132,10 @@ def test_what_the_guard_refuses_names_the_setting_that_would_allow_it(tmp_path: 
 
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if isinstance(TOOLS[name], Probed)])
 def test_a_probe_passes_where_the_tool_works(tmp_path: Path, name: str):
-    tool, example = TOOLS[name], EXAMPLES[name]
-    assert isinstance(tool, Probed)
+    example = EXAMPLES[name]
     with standing(tmp_path, example, example.policy) as bench:
+        tool = tool_for(bench, name)
+        assert isinstance(tool, Probed)
         asyncio.run(tool.probe(bench.guard))
 
 

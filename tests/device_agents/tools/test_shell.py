@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from device_agents.guard import Limits, Policy, ProgramRule
-from device_agents.tools.shell import OUTPUT_INLINE_MAX, ShellRun
+from device_agents.tools.running import OUTPUT_INLINE_MAX
+from device_agents.tools.shell import ShellRun
 
 from .bench import Bench, failing
 
