@@ -2,9 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from ..errors import ToolFailed
 from ..guard import Guard, Place
@@ -12,6 +13,8 @@ from .base import ArtifactRef, Context
 from .beneath import folder, told
 from .program import Launch, Program
 from .spool import Spool
+
+T = TypeVar("T")
 
 OUTPUT_INLINE_MAX = 24 << 10  # of each of the two streams
 _LAST_WORDS_CHARS = 500
@@ -53,6 +56,16 @@ async def ran(launch: Launch, place: Place, context: Context, timeout_s: float) 
         raise ToolFailed("timeout", message, retryable=True) from None
     finally:
         await program.gone()
+
+
+async def side_by_side(first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, T]) -> tuple[T, T]:
+    """Return what both return; what one of them raises ends the other, and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(first), group.create_task(second)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return running[0].result(), running[1].result()
 
 
 def named(folder: int, path: Path) -> str:

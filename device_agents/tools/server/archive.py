@@ -4,10 +4,12 @@ Unpacked are plain files and folders only, each opened from the target's folder 
 link is made or followed. Bytes are counted as they come out, whatever the archive promised.
 """
 
+import lzma
 import os
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +31,10 @@ MEMBERS_MAX = 20_000
 LISTED_MAX = 300
 _PIECE_BYTES = 1 << 18
 _NAME_CHARS_MAX = 1_000
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError, OverflowError)
+_DAMAGED = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, ValueError, NotImplementedError, RuntimeError, OverflowError),
+)
 Form = Annotated[Literal["zip", "tar.gz"], Meta(description="How it is packed.")]
 
 
@@ -252,7 +257,7 @@ def _write(place: Place, content: BinaryIO, bytes_max: int, stop: Stop) -> int:
         with os.fdopen(os.open(name, flags, 0o644, dir_fd=around), "wb") as target:
             if not stat.S_ISREG(os.fstat(target.fileno()).st_mode):
                 raise ToolFailed("not_a_file", f"{place.path} is there and is no regular file")
-            while piece := content.read(_PIECE_BYTES):
+            while piece := _read(content):
                 stop.check()
                 written += len(piece)
                 if written > bytes_max:
@@ -295,9 +300,22 @@ def _opened(archive: Place | Path) -> Iterator[BinaryIO]:
             yield file
 
 
+def _read(content: BinaryIO) -> bytes:
+    with _told_of_damage():
+        return content.read(_PIECE_BYTES)
+
+
+@contextmanager
+def _told_of_damage() -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGED as exc:
+        raise ToolFailed("bad_archive", f"neither a zip nor a tar archive, or a damaged one: {exc}"[:300]) from exc
+
+
 def _members(file: BinaryIO, stop: Stop) -> Iterator[tuple[Member, BinaryIO | None]]:
     """Yield the entries, each with its content if it is a file; raise ToolFailed when it is no archive."""
-    try:
+    with _told_of_damage():
         is_zip = zipfile.is_zipfile(file)
         file.seek(0)
         entries = _of_zip(file) if is_zip else _of_tar(file)
@@ -306,8 +324,6 @@ def _members(file: BinaryIO, stop: Stop) -> Iterator[tuple[Member, BinaryIO | No
             if number == MEMBERS_MAX:
                 raise ToolFailed("too_large", f"the archive has more than {MEMBERS_MAX} entries")
             yield entry
-    except _BROKEN as exc:
-        raise ToolFailed("bad_archive", f"neither a zip nor a tar archive, or a damaged one: {exc}"[:300]) from exc
 
 
 def _of_zip(file: BinaryIO) -> Iterator[tuple[Member, BinaryIO | None]]:

@@ -33,7 +33,6 @@ _STEPS_BETWEEN_LOOKS = 20_000  # of SQLite's machine, about a millisecond
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _BROKEN = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]{1,3})?")
 _READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
-
 TableName = Annotated[str, Meta(max_length=60, pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -83,6 +82,7 @@ def _asked(
         try:
             for name, place in places.items():
                 left -= _loaded(base, name, place, left, stop)
+            base.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")  # declares them, while that is allowed
             base.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _CELL_BYTES_MAX)
             base.set_authorizer(_may_read)
             rows = base.execute(arguments.sql)

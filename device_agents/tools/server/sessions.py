@@ -26,7 +26,7 @@ from ..beneath import folder, told
 from ..blocking import unblocked
 from ..files import PathText
 from ..program import Launch, Program
-from ..running import OUTPUT_INLINE_MAX, environment, exit_nonzero, kept, named
+from ..running import OUTPUT_INLINE_MAX, environment, exit_nonzero, kept, named, side_by_side
 from ..shell import Word
 from ..spool import Spool
 
@@ -182,10 +182,11 @@ class _Session:
         line = f"{begun}; printf '\\n{mark} %d\\n' $?; printf '\\n{mark}\\n' >&2\n"
         os.write(self._line, line.encode())
         room = [bytes_max]
-        async with asyncio.TaskGroup() as reading:
-            out = reading.create_task(_read_to(mark.encode(), self._outputs[0], stdout, room))
-            reading.create_task(_read_to(mark.encode(), self._outputs[1], stderr, room))
-        said = out.result()
+        reading = [
+            _read_to(mark.encode(), output, spool, room)
+            for output, spool in zip(self._outputs, (stdout, stderr), strict=True)
+        ]
+        said, _ = await side_by_side(*reading)
         return None if said is None else int(said or b"0")
 
     async def end(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import shlex
 import time
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -16,7 +17,7 @@ from ...guard import Guard
 from ..base import ArtifactRef, Context
 from ..beneath import told
 from ..blocking import unblocked
-from ..running import OUTPUT_INLINE_MAX, exit_nonzero, kept
+from ..running import OUTPUT_INLINE_MAX, exit_nonzero, kept, side_by_side
 from ..shell import STDIN_CHARS_MAX, Word
 from ..spool import Spool
 from ..wanted import library
@@ -131,17 +132,12 @@ def _connection(ssh: Any, host: SshSettings) -> Any:
 
 async def _ran(connection: Any, arguments: SshArguments, spools: tuple[Spool, Spool], bytes_max: int) -> int:
     process = await connection.create_process(shlex.join(arguments.argv), encoding=None)
-    try:
+    with suppress(BrokenPipeError):  # it ended without having read it
         process.stdin.write(arguments.stdin.encode())
         process.stdin.write_eof()
-        async with asyncio.TaskGroup() as reading:
-            for output, spool in zip((process.stdout, process.stderr), spools, strict=True):
-                reading.create_task(_read(output, spool, spools, bytes_max))
-        how = await process.wait(check=False)
-    except* ToolFailed as failures:
-        raise failures.exceptions[0] from None
-    except* BrokenPipeError:
-        how = await process.wait(check=False)
+    out, err = spools
+    await side_by_side(_read(process.stdout, out, spools, bytes_max), _read(process.stderr, err, spools, bytes_max))
+    how = await process.wait(check=False)
     return -1 if how.exit_status is None else int(how.exit_status)
 
 

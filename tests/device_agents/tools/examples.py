@@ -22,8 +22,8 @@ class Example:
 
     `policy` allows the call that `works`, and so may `peer`, which is what the tool talks to. `refused` are arguments
     that the guard refuses, under the policy `strict`; a tool that nothing but its name can be refused by has none.
-    `slow` are arguments of a call that would take a minute or more; a tool that is always quick has none. `settings` are
-    made when the peer is there. `needs` says what this machine lacks for a try, or nothing.
+    `slow` are arguments of a call that would take a minute or more; a tool that is always quick has none. `settings`
+    are made when the peer is there. `needs` says what this machine lacks for a try, or nothing.
     """
 
     effect: Effect

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sqlite3
 import subprocess
 import threading
@@ -94,8 +95,12 @@ def a_host(folder: Path) -> Iterator[Host]:
     async def closed() -> None:
         server.close()
         await server.wait_closed()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
             task.cancel()
+        if others:
+            await asyncio.wait(others)
+        await loop.shutdown_default_executor()
 
     server = asyncio.run_coroutine_threadsafe(opened(), loop).result(10)
     try:
@@ -108,17 +113,21 @@ def a_host(folder: Path) -> Iterator[Host]:
 
 
 async def _served(process: "asyncssh.SSHServerProcess[bytes]") -> None:
+    """Run the command, as long as somebody is there to hear of it."""
     assert process.command is not None
-    running = await asyncio.create_subprocess_shell(
-        process.command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
+    stdin = await process.stdin.read()
+    running = _started(process.command)
     try:
-        await process.redirect(stdin=running.stdin, stdout=running.stdout, stderr=running.stderr)
-        await process.stdout.drain()
-        code = await running.wait()
-        await process.wait_closed_outputs() if hasattr(process, "wait_closed_outputs") else None
-        process.exit(code)
+        stdout, stderr = await asyncio.get_running_loop().run_in_executor(None, running.communicate, stdin)
     finally:
-        if running.returncode is None:
-            running.kill()
-            await running.wait()
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+    process.stdout.write(stdout)
+    process.stderr.write(stderr)
+    process.exit(running.returncode)
+
+
+def _started(command: str) -> subprocess.Popen[bytes]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(["sh", "-c", command], stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)

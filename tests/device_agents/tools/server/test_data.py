@@ -78,7 +78,7 @@ def test_more_rows_than_a_result_holds_are_whole_in_an_artifact(bench: Bench):
     ],
 )
 def test_what_is_no_plain_question_is_refused(bench: Bench, sql: str):
-    with pytest.raises(Exception, match="bad_query|authorized|length|only execute one|syntax|SELECT|prohibited"):
+    with pytest.raises(Exception, match=r"authoriz|length|only execute one|syntax|SELECT"):
         ask(bench, sql)
 
 

@@ -233,5 +233,5 @@ def test_the_device_key_is_never_committed(bench: Bench, plans: Path):
 
 @pytest.mark.parametrize("revision", ["--output=x", "-n1", "HEAD:plan.txt;id", ""])
 def test_a_revision_is_never_an_option(bench: Bench, plans: Path, revision: str):
-    with pytest.raises(Exception, match="revision|since"):
+    with pytest.raises(Exception, match=r"revision|since"):
         bench.call(GitDiff(), repository="plans", since=revision)

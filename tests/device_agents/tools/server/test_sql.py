@@ -57,14 +57,14 @@ def test_a_question_gives_columns_and_rows_as_json_knows_them(ask: Ask):
 def test_parameters_are_never_read_as_sql(ask: Ask, url: str):
     mark = "$1" if url.startswith("postgres") else "?"
 
-    told = ask(f"SELECT count(*) FROM parts WHERE name = {mark}", parameters=["bolt' OR '1'='1"])
+    told = ask("SELECT count(*) FROM parts WHERE name = MARK".replace("MARK", mark), parameters=["bolt' OR '1'='1"])
 
     assert told.rows == [[0]]
 
 
 @pytest.mark.parametrize("sql", ["DELETE FROM parts", "DROP TABLE parts", "INSERT INTO parts (name) VALUES ('x')"])
 def test_what_changes_something_is_no_question(ask: Ask, sql: str):
-    with pytest.raises(Exception, match="read-?only|readonly|gives no rows"):
+    with pytest.raises(Exception, match=r"read-?only|readonly|gives no rows"):
         ask(sql)
 
     assert ask("SELECT count(*) FROM parts").rows == [[2]]
@@ -79,7 +79,7 @@ def test_a_change_that_returns_rows_is_no_question_either(ask: Ask):
 
 @pytest.mark.parametrize("sql", ["COMMIT", "ROLLBACK", "BEGIN", "SELECT 1; DELETE FROM parts"])
 def test_nobody_gets_out_of_the_transaction(change: Ask, ask: Ask, sql: str):
-    with pytest.raises(Exception, match="."):
+    with pytest.raises(Exception, match=r"."):
         ask(sql)
 
     assert ask("SELECT count(*) FROM parts").rows == [[2]]
@@ -131,7 +131,7 @@ def test_copy_to_a_program_is_no_question(bench: Bench, postgres: PostgresServer
 def test_a_database_that_cannot_be_reached_does_not_tell_its_password(bench: Bench):
     tool = SqlQuery({"shop": DatabaseSettings("postgresql://ada:geheim@127.0.0.1:1/shop")})
 
-    with pytest.raises(Exception, match="cannot be reached") as caught:
+    with pytest.raises(Exception, match=r"cannot be reached") as caught:
         bench.call(tool, database="shop", sql="SELECT 1")
     assert "geheim" not in str(caught.value)
 
@@ -144,6 +144,6 @@ def test_other_files_are_out_of_reach(bench: Bench):
         f"VACUUM INTO '{bench.outside}/x.db'",
         "PRAGMA writable_schema=1",
     ):
-        with pytest.raises(Exception, match="authorized|VACUUM"):
+        with pytest.raises(Exception, match=r"authorized|VACUUM"):
             bench.call(tool, database="shop", sql=sql)
     assert list(bench.outside.iterdir()) == []

@@ -7,6 +7,7 @@ from typing import Any
 import asyncssh
 import pytest
 
+from device_agents.guard import Limits, Policy
 from device_agents.tools.server.settings import SshSettings
 from device_agents.tools.server.ssh import SshRun
 
@@ -73,3 +74,11 @@ def test_a_long_output_is_whole_in_an_artifact(bench: Bench, host: Host):
     told = run(bench, host, "seq", "1", "20000")
 
     assert bench.shelf.content(told.stdout_artifact).split()[-1] == b"20000"
+
+
+def test_too_much_output_ends_the_connection(host: Host, tmp_path: Path):
+    (tmp_path / "strict").mkdir()
+    bench = Bench(tmp_path / "strict", Policy(limits=Limits(output_bytes=1_000)))
+
+    with failing("output_too_large"):
+        run(bench, host, "seq", "1", "20000")
