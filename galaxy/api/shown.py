@@ -122,6 +122,36 @@ class StarOut(Out):
     needs_approval: bool
 
 
+class WeighedOut(Out):
+    device: str
+    able: bool
+    reason: str | None = Field(description="why it cannot take the star")
+    starts_in_s: float | None = Field(description="until one of its slots is free")
+    moves_s: float | None = Field(description="to bring the inputs there")
+    runs_s: float | None = Field(description="the call itself, as far as it is known")
+    behind_s: float | None = Field(description="what the stars behind it need from there at best")
+    score_s: float | None = Field(description="the sum of the four")
+    held: int | None
+    slots: int | None
+    calls_seen: int | None = Field(description="on this device, of this tool: what runs_s rests on")
+
+
+class LastPlaceOut(Out):
+    attempt: int
+    device: str
+    outcome: str | None
+
+
+class StarPlacementOut(Out):
+    constellation: str
+    star: str
+    state: str
+    policy: str
+    wait: str | None
+    last: LastPlaceOut | None
+    devices: list[WeighedOut] = Field(description="all of the fleet; those that are able first, in the policy's order")
+
+
 class LineOut(Out):
     source: str
     target: str
@@ -192,6 +222,7 @@ class DeviceOut(Out):
     slots: int
     held: int
     labels: dict[str, str]
+    vitals: dict[str, Any] = Field(description="as last told; null: the device does not know it, or may not tell")
     tools: list[dict[str, Any]]
 
 

@@ -7,7 +7,7 @@ from ..core.edit import AnyOperation, Edit, Retry, Skip
 from ..core.events import ConstellationEdited
 from ..core.regrow import regrown
 from ..core.states import FAILED
-from ..views import pictures
+from ..views import pictures, placement
 from . import schemas, shown
 from .constellations import BY
 from .errors import READING, WRITING
@@ -22,6 +22,15 @@ async def get_star(node: Node, constellation_id: str, star_id: str) -> Response:
     """Return one star with its attempts, where they were placed and why, and why it waits if it does."""
     found = await node.constellation(constellation_id)
     out = pictures.star(found, found.course(star_id), node.runner.core if found.end is None else None)
+    await node.durable(constellation_id)
+    return answer(out)
+
+
+@router.get("/placement", response_model=shown.StarPlacementOut)
+async def get_placement(node: Node, constellation_id: str, star_id: str) -> Response:
+    """Return every device with the terms by which it is placed, or with why it cannot take the star."""
+    found = await node.constellation(constellation_id)
+    out = placement.placement(node.runner.core, found, found.course(star_id), node.now())
     await node.durable(constellation_id)
     return answer(out)
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from . import approvals, commands, gc, history
+from . import approvals, commands, gc, history, why
 from .demo import demo
 from .fleet import devices_app, token_app
 from .serve import serve_command
@@ -13,6 +13,7 @@ app.command("demo")(demo)
 app.command("run")(commands.run)
 app.command("get")(commands.get)
 app.command("list")(commands.list_command)
+app.command("why")(why.why)
 app.command("watch")(commands.watch)
 app.command("cancel")(commands.cancel)
 app.command("pause")(commands.pause)

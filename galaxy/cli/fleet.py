@@ -33,11 +33,12 @@ def devices(context: typer.Context, as_json: AsJson = False, url: Url = DEFAULT_
             f"{one['held']}/{one['slots']}",
             len(one["tools"]),
             " ".join(f"{key}={value}" for key, value in one["labels"].items()),
+            _vitals(one["vitals"]),
             clock(one["suspected_at"] or one["since"]),
         )
         for one in found["items"]
     ]
-    console().print(listing(("device", "kind", "presence", "held", "tools", "labels", "since"), rows))
+    console().print(listing(("device", "kind", "presence", "held", "tools", "labels", "vitals", "since"), rows))
 
 
 @devices_app.command("get")
@@ -105,6 +106,19 @@ def reset_token(
         typer.echo(asyncio.run(new_api_token(settings)))
     except StoreError as exc:
         fail(REFUSED, str(exc))
+
+
+def _vitals(told: dict[str, Any]) -> str:
+    """Return in a few words what there is to know of how the device is."""
+    words = []
+    if told["load"] is not None:
+        words.append(f"load {told['load']:.2f}")
+    if told["battery"] is not None:
+        words.append(f"battery {told['battery']:.0%}{' charging' if told['charging'] else ''}")
+    if told["temperature_c"] is not None:
+        words.append(f"{told['temperature_c']:.0f} °C")
+    words += [word for word, key in (("metered", "metered"), ("in use", "in_use"), ("locked", "locked")) if told[key]]
+    return ", ".join(words)
 
 
 def _presence(device: dict[str, Any]) -> str:

@@ -170,6 +170,7 @@ def device(one: Device, held: int) -> Picture:
         "slots": one.slots,
         "held": held,
         "labels": profile.labels if profile else {},
+        "vitals": _plain(one.vitals),
         "tools": [
             {
                 "name": tool.name,

@@ -74,6 +74,11 @@ class Durations:
         """Return whether calls of the tool take long enough for it to matter where they are made."""
         return self._mean_s.get(tool, 0.0) >= SHORT_S
 
+    def seen(self, tool: str, device: str) -> int:
+        """Return how many of the tool's calls on the device count in what is expected; short ones do not."""
+        pair = self._pairs.get((tool, device))
+        return pair.runs if pair else 0
+
     def expected_s(self, tool: str, device: str) -> float:
         """Return how long a call of the tool is expected to take on the device."""
         whole = self._tools.get(tool)

@@ -286,6 +286,11 @@ class Placer:
         found = self._feasible_for(demand)
         return self._ranked(self.weighing.plain(found.able, min(demand.tools, default=""))), found.refused
 
+    def weighed(self, c: Constellation, course: Course, now: float) -> tuple[list[Candidate], dict[str, str]]:
+        """Return every device that could take the star's next attempt, the best first with all terms; and why not."""
+        found, timeline = self._feasible_for(_demand(c, course)), self.weighing.timeline(now)
+        return self._ranked(self.weighing.weighed(found.able, c, course, inputs_of(c, course), timeline)), found.refused
+
     def loads(self, able: Iterable[str]) -> list[Candidate]:
         """Return how full each of these devices is."""
         return self.weighing.plain(able, "")

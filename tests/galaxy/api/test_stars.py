@@ -90,3 +90,29 @@ async def test_what_cannot_be_done_to_a_star_is_refused_with_the_reason(node: No
     for answer in unknown:
         problem(answer, 404, "unknown-id")
     assert problem(malformed, 422, "invalid-request")["place"] == "/why"
+
+
+async def test_placement_shows_every_device_with_its_terms_or_its_reason(node: Node, laptop: Device):
+    constellation = await node.submit("a", star("b", "fly"))
+    await laptop.call()
+
+    path = f"/v1/constellations/{constellation}/stars"
+    taken, waiting = [(await node.http.get(f"{path}/{each}/placement")).json() for each in "ab"]
+
+    (able,) = taken["devices"]
+    assert taken["last"] == {"attempt": 1, "device": "laptop", "outcome": None}
+    assert (taken["policy"], able["able"], able["held"], able["slots"]) == ("heft", True, 1, 4)
+    assert able["score_s"] == sum(able[term] for term in ("starts_in_s", "moves_s", "runs_s", "behind_s"))
+    (refused,) = waiting["devices"]
+    assert (refused["able"], refused["reason"], refused["score_s"]) == (False, "it has no tool fly", None)
+    assert "no device is able" in waiting["wait"]
+
+
+async def test_placement_of_a_star_that_has_ended_or_is_not_there_is_answered(node: Node, laptop: Device):
+    constellation = await node.submit("a")
+    await laptop.succeed(await laptop.call())
+    path = f"/v1/constellations/{constellation}/stars"
+
+    ended = (await node.http.get(f"{path}/a/placement")).json()
+    assert (ended["state"], ended["wait"], ended["last"]["outcome"]) == ("succeeded", None, "succeeded")
+    assert (await node.http.get(f"{path}/nothing/placement")).status_code == 404

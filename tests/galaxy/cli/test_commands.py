@@ -251,3 +251,25 @@ def test_a_join_token_is_printed_alone_where_a_program_reads_it(node: Served):
 
     assert token.strip()
     assert token.split() == [token.strip()]
+
+
+def test_why_shows_each_device_with_its_terms_or_its_reason(node: Served, tmp_path: Path):
+    node.begin(worker)
+    plan = PLAN + "  - {id: c, tool: fly}\n"
+    constellation = submitted(node, tmp_path, plan)
+
+    able, unable = galaxy(node, "why", "a", "--constellation", constellation), galaxy(node, "why", "c")
+    told = json.loads(galaxy(node, "why", "c", "--json").stdout)
+
+    assert able.exit_code == unable.exit_code == 0, able.output + unable.output
+    assert "heft" in able.stdout
+    assert "0/4" in able.stdout
+    assert "it has no tool fly" in unable.stdout
+    assert (told["constellation"], told["star"]) == (constellation, "c")
+
+
+def test_why_of_a_star_that_nobody_has_says_what_to_name(node: Served):
+    answer = galaxy(node, "why", "nothing")
+
+    assert answer.exit_code == REFUSED
+    assert "--constellation ID" in answer.stderr
