@@ -30,8 +30,9 @@ from .identity import GUARD_FILE, Identity, JoinRefused, NotJoined, StateInUse, 
 from .kinds import Offer, Own, offer
 from .outbox import Outbox, OutboxFailed
 from .reconnect import Reconnect
+from .services import beside
 from .shelf import Shelf
-from .tools import settings, tools_for
+from .tools import BadTools, settings, tools_for
 from .vitals import reader
 from .wishes import NoAgent, Wish, asked, listen, seconds, taken
 from .work import Bench
@@ -107,14 +108,15 @@ def run(
         shelf = Shelf(identity.membership.url, folder / "artifacts")
         model = _model(brain, brain_model, identity.membership.url, shelf)
         own = Own(kind, labels, slots, settings.load(folder))
-        agent = _agent(identity, guard, offer(own, guard, model), shelf, own.settings)
-    except (NotJoined, StateInUse, BadPolicy, settings.BadSettings, OSError) as exc:
+        offered = offer(own, guard, model)
+        agent = _agent(identity, guard, offered, shelf, own.settings)
+    except (NotJoined, StateInUse, BadPolicy, settings.BadSettings, BadTools, OSError) as exc:
         _fail(REFUSED, str(exc))
     except OutboxFailed as exc:
         _fail(REFUSED, f"{exc}: make room, or move the file away; what this device ran last may then be run again")
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(agent, folder, lock))
+            runner.run(beside(offered.tools.values(), guard, _serve(agent, folder, lock)))
     except SentAway as exc:
         _fail(SENT_AWAY, f"the galaxy sent this device away: {exc}")
 
@@ -129,7 +131,7 @@ def doctor(
     folder = state.expanduser()
     try:
         found = examined(tools_for(kind, settings.load(folder)), _guard(folder))
-    except (BadPolicy, settings.BadSettings, OSError) as exc:
+    except (BadPolicy, settings.BadSettings, BadTools, OSError) as exc:
         _fail(REFUSED, str(exc))
     if as_json:
         typer.echo(json.dumps([each._asdict() for each in found], indent=2))

@@ -35,7 +35,8 @@ def encode(message: Message) -> bytes:
 
 def decode(encoded: bytes) -> AnyMessage:
     """Return the message that `encode` made bytes of."""
-    return msgspec.json.decode(encoded, type=AnyMessage)  # type: ignore[no-any-return]
+    message: AnyMessage = msgspec.json.decode(encoded, type=AnyMessage)
+    return message
 
 
 def framed(encoded: Sequence[bytes], *, first: int, ack: int) -> bytes:

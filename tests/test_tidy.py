@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 PACKAGES = ("protocol", "galaxy", "device_agents", "nebulabench")
-FOLDERS = {*PACKAGES, "tests", "docs", ".ci"}
+FOLDERS = {*PACKAGES, "tests", "docs", "examples", ".ci"}
 FILES = {
     ".dockerignore",
     ".gitignore",
@@ -52,6 +52,7 @@ VAGUE_NAMES: Exceptions = {}
 CALLS: dict[str, Exceptions] = {
     "sleep": {
         "device_agents/agent.py": "the back-off before dialling again",
+        "device_agents/services.py": "the pauses before a service is begun again",
         "device_agents/shelf.py": "the pauses before a broken transfer goes on",
         "device_agents/vitals.py": "no system tells of a battery by itself",
         "galaxy/cli/local.py": "looks whether processes are there; they tell nobody",
@@ -66,6 +67,8 @@ CALLS: dict[str, Exceptions] = {
         "nebulabench/cut.py": "plays a planner that takes its time",
         "nebulabench/dispatch.py": "looks whether a run has ended, seldom, so as not to disturb it",
         "nebulabench/world/*": "in virtual time nobody waits",
+        "tests/device_agents/tools/mcp/*_server.py": "a server that takes long is what is under test",
+        "tests/brokers.py": "looks whether a process is there; it tells nobody",
         "tests/simulation/test_loop.py": "in virtual time nobody waits",
         "nebulabench/soak.py": "the moments between two kills are what is under test",
     },
@@ -73,6 +76,10 @@ CALLS: dict[str, Exceptions] = {
         "device_agents/agent.py": "the one group: the dialling, the clock, the probes, a task for each call",
         "device_agents/calls.py": "a task for each call, in the agent's group",
         "device_agents/health.py": "the group of all probes: one that hangs holds up no other",
+        "device_agents/services.py": "the services of the tools, beside the agent and ended with it",
+        "device_agents/tools/edge/series.py": "listens for news while it looks, so that none falls between",
+        "device_agents/tools/mcp/server.py": "a connection has scopes that must be left in the task that entered them",
+        "device_agents/tools/mcp/stdio.py": "the pipes of one server, each read by itself, to the end whatever comes",
         "galaxy/node.py": "the node's one group: the runner beside the server",
         "galaxy/planner/consult.py": "the group of all questions: a task for each, to be cancelled by itself",
         "galaxy/runner.py": "the two halves of the loop",
@@ -93,6 +100,9 @@ CALLS: dict[str, Exceptions] = {
 CATCH_ALLS: Exceptions = {
     "device_agents/calls.py": "stands between a call and its task, and hands on whatever is thrown into it",
     "device_agents/health.py": "a probe's bug is its tool's failure, never the agent's end",
+    "device_agents/services.py": "a service's bug must not end the agent",
+    "device_agents/tools/edge/onnx.py": "the library that runs models has no error of its own for all of it",
+    "device_agents/tools/mcp/server.py": "a server can make the library fail in any way",
     "device_agents/work.py": "a tool's bug is its call's failure, never the agent's end",
     "galaxy/planner/consult.py": "a planner's bug closes its question, never the node",
     "nebulabench/world/loop.py": "as a loop of asyncio does: what falls out of a callback is told, and ends nothing",

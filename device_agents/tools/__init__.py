@@ -1,13 +1,17 @@
 """What a device can do, by name. A pack is the tools of a kind of device, in a folder of its own."""
 
+from pathlib import Path
+
 from protocol.vocabulary import Kind
 
-from . import desktop, edge, mobile, server
+from . import desktop, edge, mcp, mobile, server
 from .base import Tool
 from .files import FileDelete, FileRead, FileStat, FileWrite
 from .folders import FileList
 from .http import HttpRequest
 from .network import NetPort
+from .own import BadTools as BadTools
+from .own import own_tools
 from .search import FileSearch
 from .settings import Settings as Settings
 from .shell import ShellRun
@@ -15,9 +19,16 @@ from .system import ProcessList, SystemEcho, SystemOverview
 
 
 def tools_for(kind: Kind, settings: Settings | None = None) -> dict[str, Tool]:
-    """Return the tools of a device of this kind: what every device can do, and its kind's own pack."""
+    """Return the tools of a device of this kind: what every one can do, its pack, its owner's own; raise BadTools."""
     settings = settings or Settings()
-    return {tool.name: tool for tool in (*_everywhere(), *_pack(kind, settings))}
+    tools: dict[str, Tool] = {
+        tool.name: tool for tool in (*_everywhere(), *_pack(kind, settings), *mcp.tools(settings.mcp))
+    }
+    for tool in own_tools(map(Path, settings.own)):
+        if tool.name in tools:
+            raise BadTools(f"there is a tool {tool.name} already; call your own by another name")
+        tools[tool.name] = tool
+    return tools
 
 
 def _everywhere() -> tuple[Tool, ...]:

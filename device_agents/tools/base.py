@@ -1,9 +1,9 @@
 """What a tool is: typed arguments, a typed result, an effect class, and a `run` that leaves nothing behind."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -74,11 +74,16 @@ class Tool(Protocol):
     whether it works is `Probed` as well.
     """
 
-    name: ClassVar[str]
-    effect: ClassVar[Effect]
-    limits: ClassVar[dict[str, int | float]]
-    Arguments: ClassVar[type[Struct]]
-    Result: ClassVar[Any]  # a Struct; or Any, where it is what the call asks for
+    @property
+    def name(self) -> str: ...
+    @property
+    def effect(self) -> Effect: ...
+    @property
+    def limits(self) -> dict[str, int | float]: ...
+    @property
+    def Arguments(self) -> type[Struct]: ...
+    @property
+    def Result(self) -> Any: ...  # a Struct; or Any, where it is what the call asks for
 
     async def run(self, arguments: Any, context: Context) -> Any:
         """Do it."""
@@ -92,8 +97,29 @@ class Probed(Protocol):
         """Raise ToolFailed if no call of it could work. Changes nothing that lasts, and takes a moment at most."""
 
 
+Service = Callable[[], Coroutine[Any, Any, None]]
+
+
+@runtime_checkable
+class Serving(Protocol):
+    """A tool for which the agent does something all the time, with or without a galaxy."""
+
+    def services(self, guard: Guard) -> list[Service]:
+        """Return what is to run for as long as the agent does. One that ends or fails is begun again."""
+
+
+@runtime_checkable
+class Described(Protocol):
+    """A tool whose schemas are not made of types of this program."""
+
+    def spec(self) -> ToolSpec:
+        """Return what the device tells Galaxy about it."""
+
+
 def spec_of(tool: Tool) -> ToolSpec:
     """Return what the device tells Galaxy about the tool; the class's docstring is its description."""
+    if isinstance(tool, Described):
+        return tool.spec()
     return ToolSpec(
         name=tool.name,
         description=(type(tool).__doc__ or "").strip(),

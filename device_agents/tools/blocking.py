@@ -22,10 +22,11 @@ class Stop(threading.Event):
             raise Stopped
 
 
-async def unblocked(work: Callable[[Stop], T]) -> T:
+async def unblocked(work: Callable[[Stop], T], *, end: Callable[[], object] = lambda: None) -> T:
     """Return what the work returns; when cancelled, tell it to stop and wait until it has.
 
-    A thread cannot be killed: cancelling once more does not end the wait, for it would only hide what goes on.
+    `end` is called then, for work that does not look at its Stop. A thread cannot be killed: cancelling once more does
+    not end the wait, for it would only hide what goes on.
     """
     stop = Stop()
     running = asyncio.get_running_loop().run_in_executor(None, work, stop)
@@ -33,6 +34,7 @@ async def unblocked(work: Callable[[Stop], T]) -> T:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         stop.set()
+        end()
         while not running.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([running])

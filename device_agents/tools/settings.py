@@ -1,15 +1,17 @@
 """What a device has, for its tools to know: `agent.toml`, beside `guard.toml`, which says what is allowed."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from protocol.vocabulary import Vitals
 
 from .desktop.settings import DesktopSettings
 from .edge.settings import EdgeSettings
+from .mcp.settings import McpSettings
 from .mobile.settings import MobileSettings
 from .server.settings import ServerSettings
 
@@ -26,7 +28,9 @@ class VitalsSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """What stands in `agent.toml`: a table for each pack of tools. All of it has defaults."""
 
+    own: tuple[str, ...] = ()  # files of the owner's own tools, relative to the folder of agent.toml
     vitals: VitalsSettings = VitalsSettings()
+    mcp: dict[Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,50}$")], McpSettings] = {}
     server: ServerSettings = ServerSettings()
     desktop: DesktopSettings = DesktopSettings()
     mobile: MobileSettings = MobileSettings()
@@ -44,6 +48,8 @@ def load(folder: Path) -> Settings:
         return Settings()
     try:
         document: Any = msgspec.toml.decode(path.read_bytes())
-        return msgspec.convert(document, Settings)
+        found = msgspec.convert(document, Settings)
+        mcp = {name: replace(each, cwd=str(folder / "work" / each.cwd)) for name, each in found.mcp.items()}
+        return replace(found, own=tuple(str(folder / file) for file in found.own), mcp=mcp)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise BadSettings(f"{path}: {exc}") from exc

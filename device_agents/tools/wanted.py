@@ -2,6 +2,7 @@
 
 import shutil
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
 from ..errors import ToolFailed
@@ -26,3 +27,9 @@ def program(name: str, package: str) -> str:
     if found is None:
         raise ToolFailed(MISSING, f"the program {name} is not on the PATH: install the system's package {package}")
     return found
+
+
+def found(name: str, extra: str) -> None:
+    """Raise as `library` does, without importing it: some take seconds."""
+    if find_spec(name) is None:
+        raise ToolFailed(MISSING, f"there is no module {name}: `pip install 'galaxy[{extra}]'` brings it")

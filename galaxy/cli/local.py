@@ -103,8 +103,13 @@ class LocalGalaxy:
         self.node.start()
         self.wait_until(self._is_ready, "the node is not ready")
 
-    def add_agent(self, name: str, *options: str, guard: str = "") -> None:
-        """Join an agent with a token of its own and start it; `guard` is its policy, instead of the default."""
+    def add_agent(
+        self, name: str, *options: str, guard: str = "", files: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Join an agent with a token of its own and start it; `guard` is its policy, instead of the default.
+
+        `files` are put beside it: name -> text.
+        """
         token = self.request("POST", "/v1/join-tokens").json()["token"]
         state = self.folder / name
         words = ["join", self.url, token, "--name", name, "--state", str(state)]
@@ -114,8 +119,8 @@ class LocalGalaxy:
         )
         if joined.returncode:
             raise DidNotStart(f"{name} could not join: {joined.stderr}")
-        if guard:
-            (state / "guard.toml").write_text(guard, "utf-8")
+        for file, text in {**files, **({"guard.toml": guard} if guard else {})}.items():
+            (state / file).write_text(text, "utf-8")
         agent = self._program(name, "device_agents", ["run", "--state", str(state), *options], {})
         self.agents[name] = agent
         agent.start()

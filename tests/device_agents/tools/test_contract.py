@@ -15,19 +15,24 @@ from msgspec import Raw
 from device_agents.guard import Guard, Policy
 from device_agents.tools import tools_for
 from device_agents.tools.base import Probed, Tool, spec_of
+from device_agents.tools.mcp import tools as mcp_tools
 from device_agents.work import Bench as Calls
 from protocol.messages import Assign, Report
 from protocol.vocabulary import Effect, Kind, Outcome
 
 from ..helpers import worked
 from .bench import Bench
+from .edge.examples import EXAMPLES as EDGE
 from .examples import EXAMPLES as EVERYWHERE
 from .examples import Example
+from .mcp.examples import EXAMPLES as MCP
+from .mcp.examples import SETTINGS as MCP_SETTINGS
 from .server.examples import EXAMPLES as SERVER
 
+MCP_TOOLS = {tool.name: tool for tool in mcp_tools(MCP_SETTINGS.mcp)}
 KINDS: dict[str, Kind] = {name: kind for kind in Kind for name in tools_for(kind)}
-TOOLS: dict[str, Tool] = {name: tools_for(kind)[name] for name, kind in KINDS.items()}
-EXAMPLES: dict[str, Example] = {**EVERYWHERE, **SERVER}
+TOOLS: dict[str, Tool] = {name: tools_for(kind)[name] for name, kind in KINDS.items()} | MCP_TOOLS
+EXAMPLES: dict[str, Example] = {**EVERYWHERE, **SERVER, **EDGE, **MCP}
 SLOW = [name for name, example in EXAMPLES.items() if example.slow]
 QUICK_S = 5.0  # far from the minute that a slow call would take
 
