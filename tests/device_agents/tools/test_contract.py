@@ -22,17 +22,21 @@ from protocol.vocabulary import Effect, Kind, Outcome
 
 from ..helpers import worked
 from .bench import Bench
+from .desktop.browser.examples import EXAMPLES as BROWSER
+from .desktop.office.examples import EXAMPLES as OFFICE
+from .desktop.screen.examples import EXAMPLES as SCREEN
 from .edge.examples import EXAMPLES as EDGE
 from .examples import EXAMPLES as EVERYWHERE
 from .examples import Example
 from .mcp.examples import EXAMPLES as MCP
 from .mcp.examples import SETTINGS as MCP_SETTINGS
+from .mobile.examples import EXAMPLES as MOBILE
 from .server.examples import EXAMPLES as SERVER
 
 MCP_TOOLS = {tool.name: tool for tool in mcp_tools(MCP_SETTINGS.mcp)}
 KINDS: dict[str, Kind] = {name: kind for kind in Kind for name in tools_for(kind)}
 TOOLS: dict[str, Tool] = {name: tools_for(kind)[name] for name, kind in KINDS.items()} | MCP_TOOLS
-EXAMPLES: dict[str, Example] = {**EVERYWHERE, **SERVER, **EDGE, **MCP}
+EXAMPLES: dict[str, Example] = {**EVERYWHERE, **SERVER, **SCREEN, **BROWSER, **OFFICE, **MOBILE, **EDGE, **MCP}
 SLOW = [name for name, example in EXAMPLES.items() if example.slow]
 QUICK_S = 5.0  # far from the minute that a slow call would take
 
