@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -16,8 +17,9 @@ from .tools.blocking import Stop, unblocked
 
 PIECE_BYTES = 4 << 20
 ANSWER_WITHIN_S = 10.0  # a connection that is half-open is known by nothing else
-BREAKS_MAX = 6  # in a row, without a byte of progress
-PAUSES_S = (0.1, 0.3, 1.0, 2.0, 4.0)
+BREAKS_MAX = 10  # in a row, without a byte of progress: the node may need a while to start anew
+PAUSES_S = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0)
+SESSION_WITHIN_S = 120.0  # longer than a device that is cut off goes on by itself
 TELLING_BYTES = 256 << 10  # what moves less says more of the way there than of its width
 RATE_WEIGHT = 0.3  # of the newest transfer in the moving mean
 CACHE_BYTES_MAX = 1 << 30
@@ -29,12 +31,23 @@ class Shelf:
     """Artifacts as this device sees them. `token` is the session's, and changes with it."""
 
     def __init__(self, url: str, folder: Path) -> None:
-        self.token = ""
+        self._token = ""
+        self._renewed = asyncio.Event()
         self.rate: float | None = None  # bytes a second, where artifacts were moved
         self._folder = folder
         self._under_way: dict[str, asyncio.Event] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self._http = httpx2.AsyncClient(base_url=f"{url}/v1/artifacts/", timeout=ANSWER_WITHIN_S, trust_env=False)
+
+    @property
+    def token(self) -> str:
+        return self._token
+
+    @token.setter
+    def token(self, token: str) -> None:
+        self._token = token
+        self._renewed.set()
+        self._renewed = asyncio.Event()  # for whoever waits for the next one
 
     async def put(self, path: Path, media_type: str) -> ArtifactRef:
         """Return the reference once Galaxy has all of the file; raise ToolFailed when it cannot be brought there."""
@@ -60,7 +73,7 @@ class Shelf:
             self._measured(len(piece), time.perf_counter() - began)
             return answer.status_code == httpx2.codes.CREATED
 
-        await _until_done(one_piece, lambda: there, f"artifact {sha256[:12]} could not be uploaded")
+        await self._until_done(one_piece, lambda: there, f"artifact {sha256[:12]} could not be uploaded")
         return ArtifactRef(sha256, size, media_type)
 
     async def fetch(self, ref: ArtifactRef) -> Path:
@@ -93,7 +106,7 @@ class Shelf:
                 await self._stream(ref, partial, offset)
             return here() >= ref.bytes
 
-        await _until_done(the_rest, here, f"artifact {ref.sha256[:12]} could not be fetched")
+        await self._until_done(the_rest, here, f"artifact {ref.sha256[:12]} could not be fetched")
         if await unblocked(lambda stop: _digest(partial, stop)) != (ref.sha256, ref.bytes):
             partial.unlink()
             text = f"what came is not artifact {ref.sha256} of {ref.bytes} bytes"
@@ -116,6 +129,39 @@ class Shelf:
                     if file.tell() > ref.bytes:  # larger than whoever named it believes, perhaps by far
                         return
             self._measured(answer.num_bytes_downloaded - before, time.perf_counter() - began)
+
+    async def _until_done(self, step: Callable[[], Awaitable[bool]], reached: Callable[[], int], what: str) -> None:
+        """Take steps until one says that it was the last; give up after too many without progress, or back to the start.
+
+        A session that Galaxy does not know any more counts for nothing: the next one is waited for.
+        """
+        breaks = setbacks = 0
+        last, why = reached(), "it gets no further"
+        while True:
+            token = self._token
+            try:
+                if await step():
+                    return
+            except (httpx2.HTTPError, OSError, AttributeError) as exc:  # the last: a socket lost while it was looked at
+                why = str(exc).partition("\n")[0] or type(exc).__name__
+                if _is_unknown(exc) and await self._has_another(token):
+                    continue
+            now = reached()
+            breaks = 0 if now > last else breaks + 1
+            setbacks += now < last
+            last = now
+            if max(breaks, setbacks) >= BREAKS_MAX:
+                raise ToolFailed("artifact_unreachable", f"{what}: {why}", retryable=True)
+            if breaks:
+                await asyncio.sleep(PAUSES_S[min(breaks, len(PAUSES_S)) - 1])
+
+    async def _has_another(self, token: str) -> bool:
+        """Return whether there is the token of another session, which is waited for; it may not come."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SESSION_WITHIN_S):
+                while self._token == token:
+                    await self._renewed.wait()
+        return self._token != token
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -147,24 +193,9 @@ class Shelf:
                 path.unlink(missing_ok=True)
 
 
-async def _until_done(step: Callable[[], Awaitable[bool]], reached: Callable[[], int], what: str) -> None:
-    """Take steps until one says that it was the last; give up after too many without progress, or back to the start."""
-    breaks = setbacks = 0
-    last, why = reached(), "it gets no further"
-    while True:
-        try:
-            if await step():
-                return
-        except (httpx2.HTTPError, OSError, AttributeError) as exc:  # the last: a socket lost while it was looked at
-            why = str(exc).partition("\n")[0] or type(exc).__name__
-        now = reached()
-        breaks = 0 if now > last else breaks + 1
-        setbacks += now < last
-        last = now
-        if max(breaks, setbacks) >= BREAKS_MAX:
-            raise ToolFailed("artifact_unreachable", f"{what}: {why}", retryable=True)
-        if breaks:
-            await asyncio.sleep(PAUSES_S[min(breaks, len(PAUSES_S)) - 1])
+def _is_unknown(exc: Exception) -> bool:
+    """Return whether Galaxy has refused the session's token."""
+    return isinstance(exc, httpx2.HTTPStatusError) and exc.response.status_code == httpx2.codes.UNAUTHORIZED
 
 
 def _content_range(offset: int, length: int, size: int) -> str:

@@ -39,6 +39,7 @@ from .planner.ladder import LLM, OUTLINE
 from .planner.outline import Outline
 from .planner.prices import Price
 from .runner import Runner
+from .semantic import Semantic
 from .sockets import protocols
 from .store import Durability, open_store
 from .store.contract import Store
@@ -70,6 +71,7 @@ class Settings(BaseSettings):
     tls_key: Path | None = None
     heartbeat_s: float = Field(default=5.0, gt=0, le=300)
     placement: Literal["heft", "fastest_start", "least_loaded", "round_robin"] = DEFAULT  # which device gets a star
+    matching: Literal["lexical", "semantic"] = "lexical"  # of instructions that name no tools with tools
     # For how long what is over is kept; 0 is for ever.
     keep_ended_days: float = Field(default=0.0, ge=0)  # constellations, since their end
     keep_artifacts_days: float = Field(default=7.0, ge=0)  # that no constellation names
@@ -184,6 +186,8 @@ async def _assembled(settings: Settings, folder: Path, store: Store) -> tuple[Pa
         await store.set_setting(access.TOKEN_SETTING, token_digest)
     recorded = await recovered(store)
     recorded.core.placer.policy = POLICIES[settings.placement]()
+    if settings.matching == "semantic":
+        recorded.core.placer.matcher = Semantic()
     core = recorded.core
     now = clock(folder, recorded.last_at, this_machine())
     core.restore(core.fleet, list(core.constellations.values()), now())

@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -16,7 +16,7 @@ from ..core.course import Approval, Course
 from ..core.errors import Conflict, InvalidEdit, UnknownId
 from ..core.events import ApprovalDenied, ApprovalGiven, RuleEnded, RuleMade
 from ..core.rules import ANY, Rule
-from ..core.star import INSTRUCT
+from ..core.star import INSTRUCT, Instruction
 from . import schemas_approvals as schemas
 from .constellations import BY
 from .errors import READING, WRITING
@@ -138,13 +138,20 @@ def _asked(c: Constellation, course: Course, approval: Approval) -> dict[str, An
         "device": approval.device,
         "tool": approval.tool,
         "arguments": approval.arguments,
-        "instruction": {"text": instruction.text, "tips": instruction.tips, "tools": instruction.tools}
+        "instruction": {"text": instruction.text, "tips": instruction.tips, "tools": _tools(instruction, approval)}
         if instruction
         else None,
         "effect": approval.effect,
         "asked_at": approval.asked_at,
         "expires_at": approval.expires_at,
     }
+
+
+def _tools(instruction: Instruction, approval: Approval) -> Sequence[str]:
+    """Return what the model may call: for an instruction that names nothing, what was found where it would run."""
+    asked: dict[str, Any] = msgspec.json.decode(approval.arguments)
+    tools: Sequence[str] = asked["tools"] if instruction.match else instruction.tools
+    return tools
 
 
 async def _attempt(

@@ -22,8 +22,9 @@ KEY_BYTES = 32
 
 @router.get("/devices", response_model=shown.DevicesOut)
 async def list_devices(node: Node) -> Response:
-    """Return all devices that have joined."""
-    items = [_device(node, device_id) for device_id in node.runner.core.fleet.devices]
+    """Return all devices that have joined, with the names of their tools."""
+    core = node.runner.core
+    items = [pictures.device_brief(one, len(core.placer.held.get(one.id, ()))) for one in core.fleet.devices.values()]
     await node.durable()
     return answer({"items": items})
 

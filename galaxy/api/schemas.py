@@ -63,7 +63,11 @@ class InstructionIn(Strict):
 
     text: Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
     tips: Annotated[str, StringConstraints(max_length=20_000)] = ""
-    tools: list[ToolName] = Field(default=[], max_length=50, description="that the model may call, and no others")
+    tools: list[ToolName] | None = Field(
+        default=None,
+        max_length=50,
+        description="that the model may call, and no others. Not said: those that fit its words where it is placed",
+    )
     steps_max: int = Field(default=20, ge=1, le=200)
     tokens_max: int = Field(default=50_000, ge=100, le=10_000_000)
     output: JsonObject = Field(default={}, description="the JSON Schema that the result must fit")

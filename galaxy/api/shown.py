@@ -104,6 +104,7 @@ class AttemptOut(Out):
     unconfirmed: bool = Field(description="told to stop and silent about it, its device may still act")
     late: str | None = Field(description="what its device said of it after its end")
     placement: PlacementOut
+    tools: list[str] = Field(description="that an instruction which names none was given, by its words")
 
 
 class StarOut(Out):
@@ -206,7 +207,7 @@ class EventsOut(Out):
     next: int = Field(description="the `after` of the next page")
 
 
-class DeviceOut(Out):
+class _Device(Out):
     id: str
     presence: str
     since: float
@@ -223,11 +224,27 @@ class DeviceOut(Out):
     held: int
     labels: dict[str, str]
     vitals: dict[str, Any] = Field(description="as last told; null: the device does not know it, or may not tell")
-    tools: list[dict[str, Any]]
+
+
+class DeviceBriefOut(_Device):
+    tools: list[str] = Field(description="their names; what they do stands with the device itself")
+
+
+class DeviceToolOut(Out):
+    name: str
+    description: str
+    effect: str
+    arguments: JsonObject = Field(description="a JSON Schema")
+    result: JsonObject = Field(description="a JSON Schema")
+    limits: dict[str, float]
+
+
+class DeviceOut(_Device):
+    tools: list[DeviceToolOut]
 
 
 class DevicesOut(Out):
-    items: list[DeviceOut]
+    items: list[DeviceBriefOut]
 
 
 class JoinTokenOut(Out):

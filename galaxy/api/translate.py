@@ -183,7 +183,8 @@ def _require_cel(condition: str, place: str) -> None:
 
 def _instruction_of(sent: schemas.InstructionIn, place: str) -> Instruction:
     output = _raw(sent.output, f"{place}/output")
-    return Instruction(sent.text, sent.tips, tuple(sent.tools), sent.steps_max, sent.tokens_max, output)
+    tools, match = tuple(sent.tools or ()), sent.tools is None
+    return Instruction(sent.text, sent.tips, tools, sent.steps_max, sent.tokens_max, output, match)
 
 
 def _fallback_of(sent: schemas.FallbackIn, place: str) -> Fallback:

@@ -240,6 +240,7 @@ def _star_text(star: dict[str, Any]) -> str:
         candidates = ", ".join(f"{c['device']} {c['held']}/{c['slots']}" for c in attempt["placement"]["candidates"])
         lines.append(f"     chosen of: {candidates}")
         lines += [f"     not {device}: {reason}" for device, reason in attempt["placement"]["refused"].items()]
+        lines += [f"     tools found by its words: {', '.join(attempt['tools'])}"] if attempt["tools"] else []
     if star["wait"]:
         lines.append(f"  waits: {star['wait']['reason']}")
         lines += [f"     {device}: {reason}" for device, reason in star["wait"]["refused"].items()]

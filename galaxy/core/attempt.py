@@ -80,3 +80,4 @@ class Attempt(Struct, omit_defaults=True, gc=False):
     late: str = ""  # what the device said of it after its end
     candidates: tuple[Candidate, ...] = ()  # why this device: the best first
     refused: dict[str, str] = {}  # why not the others
+    tools: tuple[str, ...] = ()  # that an instruction which names none was given, by its words

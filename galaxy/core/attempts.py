@@ -41,6 +41,7 @@ def leased(c: "Constellation", event: StarLeased) -> None:
     course = c.courses[event.star]
     attempt = Attempt(event.attempt, event.device, event.effect, event.at, event.purpose)
     attempt.candidates, attempt.refused, attempt.beside = event.candidates, event.refused, event.beside
+    attempt.tools = event.tools
     course.attempts.append(attempt)
     if not event.beside:
         course.not_before, course.approval = 0.0, None

@@ -257,6 +257,7 @@ class StarLeased(ConstellationEvent, frozen=True, kw_only=True):
     rule: str = ""  # the standing rule that approved it
     beside: int = 0  # the attempt that it is a second one to
     why: str = ""  # it is made beside that one
+    tools: tuple[str, ...] = ()  # that were found by the words of an instruction which names none
 
 
 class AttemptRevoked(ConstellationEvent, frozen=True, kw_only=True):

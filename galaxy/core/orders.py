@@ -85,15 +85,36 @@ PlannerOrder = AskPlanner | StopAsking
 Order = DeviceOrder | PlannerOrder
 
 
+def equipped(star: Star, tools: tuple[str, ...]) -> Star:
+    """Return the star with the tools that were found by the words of its instruction."""
+    if star.instruction is None or not star.instruction.match:
+        return star
+    return msgspec.structs.replace(star, instruction=msgspec.structs.replace(star.instruction, tools=tools))
+
+
 def called_with(star: Star, bound: Raw) -> Raw:
     """Return the arguments of a star's call: those of an instruction are its words, limits, and inputs."""
     if star.instruction is None:
         return bound
-    return Raw(msgspec.json.encode(_Instruct(inputs=bound, **msgspec.structs.asdict(star.instruction))))
+    said = star.instruction
+    return Raw(
+        msgspec.json.encode(
+            _Instruct(
+                text=said.text,
+                tips=said.tips,
+                tools=said.tools,
+                steps_max=said.steps_max,
+                tokens_max=said.tokens_max,
+                output=said.output,
+                inputs=bound,
+            )
+        )
+    )
 
 
 def dispatched(star: Star, event: StarLeased, bound: Raw | None) -> Dispatch:
     """Return the order that carries out a lease; `bound` are the arguments with their bindings replaced."""
+    star = equipped(star, event.tools)
     tool, arguments = star.tool, called_with(star, bound or star.arguments)
     if event.purpose is Purpose.VERIFY:
         assert star.verify, "only a star that says how is verified"

@@ -82,6 +82,7 @@ class Instruction(Struct, frozen=True, gc=False, omit_defaults=True):
     steps_max: int = 20
     tokens_max: int = 50_000
     output: Raw = EMPTY  # the JSON Schema that the result must fit
+    match: bool = False  # it names no tools: they are found by its words, where it is placed
 
 
 class Fallback(Struct, frozen=True, gc=False, omit_defaults=True):

@@ -138,7 +138,9 @@ class _Drawing:
             retry=Retry() if step.attempts is None else Retry(step.attempts),
             timeouts=Timeouts() if step.within_s is None else Timeouts(run_s=step.within_s),
             on_success=on_success,
-            instruction=Instruction(str(filling.filled(words.text)), tools=words.tools) if words else None,
+            instruction=Instruction(str(filling.filled(words.text)), tools=words.tools, match=not words.tools)
+            if words
+            else None,
             fallback=Fallback(fallback.tool, Raw(msgspec.json.encode(filling.filled(fallback.arguments))))
             if fallback
             else None,

@@ -99,6 +99,6 @@ def _placement(core: Orchestrator, c: Constellation, draft: Draft) -> Picture:
     found: Picture = {}
     for star_id, star in draft.stars.items():
         if star is not None and star_id not in c.courses:
-            candidates, refused = core.placer.would_place(demand_of(Course(star), c.grant.devices))
+            candidates, refused = core.placer.would_place(demand_of(Course(star), c.grant))
             found[star_id] = {"candidates": [one.device for one in candidates], "refused": refused}
     return found

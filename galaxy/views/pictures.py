@@ -134,6 +134,7 @@ def attempt(one: Attempt) -> Picture:
         "unconfirmed": one.unconfirmed,
         "late": one.late or None,
         "placement": {"candidates": _candidates(one.candidates), "refused": one.refused},
+        "tools": one.tools,
     }
 
 
@@ -152,7 +153,23 @@ def line(c: Constellation, one: Line) -> Picture:
 
 
 def device(one: Device, held: int) -> Picture:
-    """Return a device."""
+    """Return a device with all that it says of its tools."""
+    tools = [
+        {
+            "name": tool.name,
+            "description": tool.description,
+            "effect": tool.effect,
+            "arguments": tool.arguments,
+            "result": tool.result,
+            "limits": tool.limits,
+        }
+        for tool in (one.profile.tools if one.profile else ())
+    ]
+    return {**device_brief(one, held), "tools": tools}
+
+
+def device_brief(one: Device, held: int) -> Picture:
+    """Return a device as lists show it: its tools by name, for their schemas are fifty times as long."""
     profile = one.profile
     return {
         "id": one.id,
@@ -171,17 +188,7 @@ def device(one: Device, held: int) -> Picture:
         "held": held,
         "labels": profile.labels if profile else {},
         "vitals": _plain(one.vitals),
-        "tools": [
-            {
-                "name": tool.name,
-                "description": tool.description,
-                "effect": tool.effect,
-                "arguments": tool.arguments,
-                "result": tool.result,
-                "limits": tool.limits,
-            }
-            for tool in (profile.tools if profile else ())
-        ],
+        "tools": [tool.name for tool in (profile.tools if profile else ())],
     }
 
 

@@ -9,7 +9,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,6 +30,7 @@ ANSWER_WITHIN_S = 10.0
 SLOTS = 8
 NODE_MEGABYTES, AGENT_MEGABYTES = 192, 128  # what cells leave behind must not fill them
 WRONG = "nebulabench.cluster.skewed"
+_UNSEEN: Mapping[str, Any] = {"presence": "", "withdrawn": {}}
 
 
 class NotInTime(Exception):
@@ -118,29 +119,27 @@ class Cluster:
         program.start()
         return device
 
-    async def presence(self, name: str) -> str:
-        """Return how the node sees a device."""
-        with suppress(httpx2.HTTPError):
-            items = (await self.request("GET", "/v1/devices"))["items"]
-            return next((str(one["presence"]) for one in items if one["id"] == name), "")
-        return ""
-
     async def has_withdrawn(self, name: str) -> bool:
         """Return whether the device has withdrawn tools."""
-        with suppress(httpx2.HTTPError):
-            items = (await self.request("GET", "/v1/devices"))["items"]
-            return any(one["withdrawn"] for one in items if one["id"] == name)
-        return False
+        return bool((await self._seen(name))["withdrawn"])
 
     async def is_whole(self, name: str) -> bool:
         """Return whether the device is connected, with all its tools."""
-        return await self.is_connected(name) and not await self.has_withdrawn(name)
+        seen = await self._seen(name)
+        return bool(seen["presence"] == "connected" and not seen["withdrawn"])
 
     async def is_connected(self, name: str) -> bool:
-        return await self.presence(name) == "connected"
+        return bool((await self._seen(name))["presence"] == "connected")
 
     async def is_gone(self, name: str) -> bool:
-        return await self.presence(name) == "unreachable"
+        return bool((await self._seen(name))["presence"] == "unreachable")
+
+    async def _seen(self, name: str) -> Mapping[str, Any]:
+        """Return how the node sees a device; it may be away itself."""
+        with suppress(httpx2.HTTPError):
+            items = (await self.request("GET", "/v1/devices"))["items"]
+            return next((one for one in items if one["id"] == name), _UNSEEN)
+        return _UNSEEN
 
     async def stop(self) -> None:
         """End everything that was started. There is nothing to be kind about."""

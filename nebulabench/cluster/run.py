@@ -7,7 +7,6 @@ of the node stand at their moments on one device each, and share the stroke.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -102,21 +101,26 @@ class Bench:
         except* (NotInTime, DidNotStart, httpx2.HTTPError, OSError) as group:
             for run in runs:
                 run.verdict.violations += [str(exc) for exc in _all(group)]
-        await self._judged(runs)
-        with suppress(NotInTime):  # then the next cell says so
+        await _judged(runs)
+        try:
             await restored(lent, devices, fault, as_new=not all(run.verdict.passed for run in runs))
-
-    async def _judged(self, runs: list[Run]) -> None:
+        except NotInTime as exc:
+            for run in runs:
+                run.verdict.violations.append(f"afterwards: {exc}")
         for run in runs:
-            try:
-                await run.judge()
-            except httpx2.HTTPError as exc:
-                run.verdict.violations.append(f"the node does not answer: {exc}")
             self.verdicts[run.cell.name] = run.verdict
             self._tell(run.verdict)
 
     def _story(self, lent: Cluster, cell: Cell, device: Device) -> Story:
         return Story(lent, device, self._folder / "runs" / cell.name.replace("/", "-"), self._folder / "tools")
+
+
+async def _judged(runs: list[Run]) -> None:
+    for run in runs:
+        try:
+            await run.judge()
+        except httpx2.HTTPError as exc:
+            run.verdict.violations.append(f"the node does not answer: {exc}")
 
 
 async def restored(lent: Cluster, devices: list[Device], fault: Fault, *, as_new: bool) -> None:

@@ -181,18 +181,25 @@ async def test_a_galaxy_that_is_gone_is_given_up_on_after_some_tries(node, file,
     await shelf.close()
 
 
-async def test_a_token_that_changes_with_the_session_is_taken_up(node, shelf, file):
+async def test_a_transfer_waits_for_the_next_session_however_often_it_was_tried_with_the_old_one(node, shelf, file):
     node.tokens.clear()
 
     def reconnected() -> None:
         node.tokens["the next session's"] = "laptop"
         shelf.token = "the next session's"
 
-    asyncio.get_running_loop().call_later(0.01, reconnected)
+    asyncio.get_running_loop().call_later(0.1, reconnected)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shelf_module, "PAUSES_S", (0.02,))
-        assert await shelf.put(file, "image/png") == REF
+    assert await shelf.put(file, "image/png") == REF
+    assert node.requests.count("HEAD") < shelf_module.BREAKS_MAX
+
+
+async def test_a_session_that_does_not_come_back_ends_the_transfer(node, shelf, file, monkeypatch):
+    monkeypatch.setattr(shelf_module, "SESSION_WITHIN_S", 0.01)
+    node.tokens.clear()
+
+    with failing("artifact_unreachable", "401", retryable=True):
+        await shelf.put(file, "image/png")
 
 
 async def test_an_artifact_that_galaxy_does_not_have_is_missing(node, shelf):

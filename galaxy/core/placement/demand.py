@@ -1,6 +1,7 @@
 """What a star asks of a device. Stars that ask the same share one demand, so feasibility is worked out once for all."""
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from protocol.vocabulary import Effect, Profile
@@ -8,6 +9,9 @@ from protocol.vocabulary import Effect, Profile
 from ..attempt import Purpose
 from ..course import Course
 from ..fleet import Device, Presence
+from ..goal import Grant
+from ..star import Star
+from .matching import Matcher, Words, matched
 
 PURE = Effect.PURE
 
@@ -29,6 +33,7 @@ class Demand(NamedTuple):
     pure: bool = False
     interactive: bool = False
     heavy: bool = False
+    words: Words | None = None  # of an instruction that names no tools
 
 
 class Feasible(NamedTuple):
@@ -36,17 +41,19 @@ class Feasible(NamedTuple):
 
     able: tuple[str, ...]
     refused: dict[str, str]
+    tools: Mapping[str, tuple[str, ...]] = MappingProxyType({})  # of an instruction that names none, by device
 
 
 BATTERY_MIN = 0.15  # of 1: with less, a device that is not charging gets no new work
 METERED_BYTES_MAX = 10_000_000  # of inputs, to a device whose network costs by the byte
 
 
-def demand_of(course: Course, granted: tuple[str, ...] = (), *, heavy: bool = False) -> Demand:
+def demand_of(course: Course, grant: Grant, *, heavy: bool = False) -> Demand:
     """Return what the star's next attempt asks: a verification goes to where the effect may have happened.
 
     A call that was approved goes to the device for which it was.
     """
+    granted = grant.devices
     star, needs = course.star, course.star.needs
     if course.purpose is Purpose.VERIFY:
         assert star.verify, "only a star that says how is verified"
@@ -58,10 +65,17 @@ def demand_of(course: Course, granted: tuple[str, ...] = (), *, heavy: bool = Fa
     tools = frozenset({star.tool, *needs.tools, *(star.instruction.tools if star.instruction else ())})
     device = course.approval.device if course.approval else needs.device
     labels, interactive = tuple(sorted(needs.labels.items())), star.effects is Effect.INTERACTIVE
-    return Demand(tools, labels, device, course.failed_on(), granted, interactive=interactive, heavy=heavy)
+    words = _words_of(star, grant.tools)
+    return Demand(tools, labels, device, course.failed_on(), granted, interactive=interactive, heavy=heavy, words=words)
 
 
-def feasible(demand: Demand, devices: Mapping[str, Device]) -> Feasible:
+def _words_of(star: Star, granted: tuple[str, ...]) -> Words | None:
+    if star.instruction is None or not star.instruction.match:
+        return None
+    return Words(f"{star.title} {star.instruction.text}", granted)
+
+
+def feasible(demand: Demand, devices: Mapping[str, Device], matcher: Matcher) -> Feasible:
     """Return who can meet the demand. A device to avoid is able only where no other is."""
     able: list[str] = []
     refused: dict[str, str] = {}
@@ -74,7 +88,11 @@ def feasible(demand: Demand, devices: Mapping[str, Device]) -> Feasible:
     if others and len(others) < len(able):
         refused |= {device_id: "an attempt failed there" for device_id in able if device_id in demand.avoid}
         able = others
-    return Feasible(tuple(able), refused)
+    if demand.words is None:
+        return Feasible(tuple(able), refused)
+    profiles = {device_id: profile for device_id in able if (profile := devices[device_id].profile)}
+    found = matched(demand.words, profiles, matcher)
+    return Feasible(tuple(found.tools), refused | found.refused, found.tools)
 
 
 def _obstacle(demand: Demand, device: Device) -> str:

@@ -6,7 +6,7 @@ The placer owns the queue of ready stars, what each device holds, and what it re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from protocol.vocabulary import NOTHING, Failure, Outcome, ToolSpec
 
@@ -17,11 +17,12 @@ from ..constellation import Constellation
 from ..course import Course
 from ..events import ApprovalGiven, ApprovalRequested, ConstellationEvent, StarFailed, StarLeased
 from ..fleet import Fleet, Presence
-from ..orders import called_with
+from ..orders import called_with, equipped
 from ..states import HELD_BY_DEVICE, READY
 from .demand import METERED_BYTES_MAX, Demand, Feasible, demand_of, feasible
 from .heft import Heft
 from .inputs import inputs_of
+from .matching import Lexical, Matcher
 from .policy import EXPLAINED_MAX, Policy
 from .ready import Place, ReadyQueue
 from .timeline import Timeline, Under
@@ -55,6 +56,7 @@ class Placer:
     def __init__(self, constellations: dict[str, Constellation], fleet: Fleet, policy: Policy | None = None) -> None:
         self.held: Held = {}
         self.policy = policy or Heft()
+        self.matcher: Matcher = Lexical()
         self.weighing = Weighing(fleet, self.held, lambda c, course: self._feasible_for(_demand(c, course)).able)
         self._constellations = constellations
         self._free: dict[str, None] = {}  # devices with a free slot
@@ -298,8 +300,10 @@ class Placer:
     def _placed(
         self, now: float, place: Place, course: Course, candidates: list[Candidate], found: Feasible
     ) -> ConstellationEvent:
-        key, star = (place.constellation, place.star), course.star
         constellation, device = self._constellations[place.constellation], candidates[0].device
+        if tools := found.tools.get(device, ()):
+            course = structs.replace(course, star=equipped(course.star, tools))  # to read from
+        key, star = (place.constellation, place.star), course.star
         arguments, rule, wish = star.arguments, "", self._wishes.pop(key, None)
         if course.purpose is Purpose.RUN:
             if star.bindings:
@@ -329,6 +333,7 @@ class Placer:
             rule=rule,
             beside=wish.beside if wish else 0,
             why=wish.why if wish else "",
+            tools=tools,
         )
 
     def _approval(
@@ -360,7 +365,7 @@ class Placer:
         if demand not in self._feasible:
             if len(self._feasible) >= FEASIBLE_MAX:
                 self._feasible.clear()
-            self._feasible[demand] = feasible(demand, self.fleet.devices)
+            self._feasible[demand] = feasible(demand, self.fleet.devices, self.matcher)
         return self._feasible[demand]
 
     def _tools_of(self, device: str) -> dict[str, ToolSpec]:
@@ -380,7 +385,7 @@ class Placer:
 
 def _demand(c: Constellation, course: Course) -> Demand:
     heavy = bool(course.star.bindings) and sum(each.bytes for each in inputs_of(c, course)) > METERED_BYTES_MAX
-    return demand_of(course, c.grant.devices, heavy=heavy)
+    return demand_of(course, c.grant, heavy=heavy)
 
 
 def _finish_s(candidate: Candidate) -> float:

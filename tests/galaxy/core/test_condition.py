@@ -161,7 +161,7 @@ def test_what_conditions_cannot_say_is_known_before_they_are_judged(condition, w
         ("result + 1 == 1", 2**63 - 1, "OverflowError"),
         ("result > 'a'", 1, "TypeError"),
         ("result == 1", Raw(b"1e999"), "ValidationError"),
-        ("result == 1", Raw(b'"\xff"'), "UnicodeDecodeError"),
+        ("result == 1", Raw(b'"\xff"'), "DecodeError"),
         ("result == 1", Raw(b"[" * 2_000 + b"]" * 2_000), "RecursionError"),
     ],
 )

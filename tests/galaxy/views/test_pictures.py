@@ -81,6 +81,7 @@ def test_an_attempt_is_shown_with_why_it_was_made_there():
             "candidates": [{"device": "laptop", "starts_in_s": 0.0, "held": 0, "slots": 1, **NOT_WEIGHED}],
             "refused": {"phone": "no such tool"},
         },
+        "tools": (),
     }
 
 
