@@ -27,11 +27,12 @@ Patch = tuple[Any, str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """What is wrong, and the profile in which it shows soonest."""
+    """What is wrong, the profile in which it shows soonest, and a seed that showed it."""
 
     name: str
     profile: str
     patches: Callable[[], list[Patch]]
+    seed: int = 0
 
 
 @contextmanager
@@ -207,19 +208,19 @@ def _clock_in_the_way() -> list[Patch]:
 
 DEFECTS = (
     Defect("the lease is not kept", "harsh", _lease_not_kept),
-    Defect("the outbox is acknowledged early", "harsh", _outbox_acknowledged_early),
-    Defect("the journal is not consulted", "harsh", _journal_not_consulted),
-    Defect("an order is released before its commit", "harsh", _order_released_before_commit),
+    Defect("the outbox is acknowledged early", "harsh", _outbox_acknowledged_early, 1),
+    Defect("the journal is not consulted", "harsh", _journal_not_consulted, 5),
+    Defect("an order is released before its commit", "harsh", _order_released_before_commit, 1),
     Defect("an answer is given before its commit", "harsh", _answered_before_commit),
-    Defect("reconciliation keeps both", "harsh", _reconcile_keeps_both),
+    Defect("reconciliation keeps both", "harsh", _reconcile_keeps_both, 306),
     Defect("slots are not counted", "mild", _slots_not_counted),
     Defect("a stale report is accepted", "harsh", _stale_report_accepted),
     Defect("an unknown outcome is repeated", "harsh", _unknown_outcome_repeated),
-    Defect("anything gets a substitute", "harsh", _substitute_for_anything),
-    Defect("a failed commit is forgotten", "harsh", _failed_commit_forgotten),
-    Defect("a constellation ends while a device may act", "harsh", _ended_while_it_may_act),
-    Defect("an attempt is lost too soon", "harsh", _lost_too_soon),
-    Defect("an edit of any revision is made", "planner", _wrong_revision_accepted),
+    Defect("anything gets a substitute", "harsh", _substitute_for_anything, 1),
+    Defect("a failed commit is forgotten", "harsh", _failed_commit_forgotten, 8),
+    Defect("a constellation ends while a device may act", "harsh", _ended_while_it_may_act, 95),
+    Defect("an attempt is lost too soon", "harsh", _lost_too_soon, 150),
+    Defect("an edit of any revision is made", "planner", _wrong_revision_accepted, 146),
     Defect("the end of the log is not replayed", "harsh", _tail_not_replayed),
-    Defect("deadlines are slept through", "harsh", _clock_in_the_way),
+    Defect("deadlines are slept through", "harsh", _clock_in_the_way, 5),
 )

@@ -1,5 +1,6 @@
 """A device: the real agent over simulated sockets, clock, disk and tools, through all its starts and crashes."""
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ class NoShelf(Shelf):
     """No artifacts: what a call returns here fits into its report."""
 
     def __init__(self) -> None:
+        self._renewed = asyncio.Event()
         self.token = ""
 
     async def close(self) -> None:

@@ -36,8 +36,10 @@ class Process:
         self._context.run(OWNER.set, self)
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run the work as this process's own."""
-        return self._loop.create_task(work, context=self._context)
+        """Run the work as this process's own. What it raises in the end is told: nobody may be waiting for it."""
+        task = self._loop.create_task(work, context=self._context)
+        task.add_done_callback(self._ended)
+        return task
 
     def call(self, function: Callable[[], T]) -> T:
         """Return what the function returns; whatever it starts is this process's own."""
@@ -47,6 +49,10 @@ class Process:
         """End it, as SIGKILL does."""
         self.alive = False
         self.died_at = self._loop.time()
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            self._loop.call_exception_handler({"message": f"{self.name} crashed", "exception": exc})
 
     def freeze(self) -> None:
         """Stop it, as SIGSTOP does."""

@@ -75,6 +75,20 @@ def test_what_falls_out_of_a_callback_is_told_to_whoever_asked():
     assert fallen == ["the world: ZeroDivisionError: division by zero"]
 
 
+def test_a_process_that_crashes_is_told_though_nobody_waits_for_it():
+    fallen: list[str] = []
+    loop = SimLoop(fallen.append)
+
+    async def crash() -> None:
+        raise AttributeError("no such thing")
+
+    loop.process("d1.1").start(crash())
+    loop.run_until(lambda: bool(fallen), 1.0)
+    loop.close()
+
+    assert fallen == ["d1.1 crashed: AttributeError('no such thing')"]
+
+
 def test_a_time_limit_is_one_of_virtual_time(loop):
     told = []
 
