@@ -32,7 +32,7 @@ from .outbox import Outbox, OutboxFailed
 from .reconnect import Reconnect
 from .services import beside
 from .shelf import Shelf
-from .tools import BadTools, settings, tools_for
+from .tools import BadTools, settings, tools_for, vitals_of
 from .vitals import reader
 from .wishes import NoAgent, Wish, asked, listen, seconds, taken
 from .work import Bench
@@ -192,7 +192,7 @@ def _model(brain: str, name: str, url: str, shelf: Shelf) -> Model | None:
 def _agent(identity: Identity, guard: Guard, offered: Offer, shelf: Shelf, own: settings.Settings) -> Agent:
     folder = identity.folder
     rmtree(folder / "scratch", ignore_errors=True)  # what a killed agent left
-    now = _clock()
+    now, seen = _clock(), partial(vitals_of, offered.profile.kind, own)
     return Agent(
         Parts(
             identity=identity,
@@ -202,7 +202,7 @@ def _agent(identity: Identity, guard: Guard, offered: Offer, shelf: Shelf, own: 
             outbox=Outbox(folder / "outbox.db", now=now()),
             reconnect=Reconnect(random.Random()),
             now=now,
-            vitals=reader(folder / "work", lambda: shelf.rate, own.vitals),
+            vitals=reader(folder / "work", lambda: shelf.rate, own.vitals, seen),
         )
     )
 

@@ -131,7 +131,7 @@ class Shelf:
             self._measured(answer.num_bytes_downloaded - before, time.perf_counter() - began)
 
     async def _until_done(self, step: Callable[[], Awaitable[bool]], reached: Callable[[], int], what: str) -> None:
-        """Take steps until one says that it was the last; give up after too many without progress, or back to the start.
+        """Take steps until one says that it was the last; give up after too many without progress, or backward.
 
         A session that Galaxy does not know any more counts for nothing: the next one is waited for.
         """

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from protocol.messages import Message, VitalsTold
 from protocol.vocabulary import Vitals
@@ -45,33 +46,51 @@ def _differs(name: str, before: Any, after: Any) -> bool:
     return bool(abs(after - before) >= STEPS.get(name, 0.0) + SHARES.get(name, 0.0) * abs(before))
 
 
-def reader(work: Path, link_rate: Callable[[], float | None], own: VitalsSettings) -> Callable[[], Vitals]:
-    """Return what reads the vitals of this machine, as far as its owner lets them be told."""
+def reader(
+    work: Path, link_rate: Callable[[], float | None], own: VitalsSettings, pack: Callable[[], Vitals] = Vitals
+) -> Callable[[], Vitals]:
+    """Return what reads the vitals of this machine, as far as its owner lets them be told.
+
+    What the `pack` of tools can tell goes before what the machine does: of a phone that hangs on it, of its screen.
+    """
 
     def read() -> Vitals:
         battery = _battery()
         vitals = Vitals(
-            load=round(psutil.getloadavg()[0] / (psutil.cpu_count() or 1), 2),
+            load=_load(),
             memory_free=round(psutil.virtual_memory().available / psutil.virtual_memory().total, 3),
             disk_free_bytes=psutil.disk_usage(str(work)).free if work.exists() else None,
             battery=round(battery.percent / 100.0, 3) if battery else None,
             charging=bool(battery.power_plugged) if battery and battery.power_plugged is not None else None,
-            metered=own.metered,
             temperature_c=_hottest(),
             link_bytes_per_s=link_rate(),
         )
+        told = {name: value for name, value in asdict(pack()).items() if value is not None}
+        if own.metered is not None:
+            told["metered"] = own.metered
+        vitals = replace(vitals, **told)
         return Vitals(**{name: value for name, value in asdict(vitals).items() if name in own.tell})
 
     return read
 
 
+def _load() -> float | None:
+    with suppress(OSError):  # Android keeps it from its apps, Termux among them
+        return round(psutil.getloadavg()[0] / (psutil.cpu_count() or 1), 2)
+    return None
+
+
 def _battery() -> Any:
     """Return the battery, where there is one and the system tells of it."""
     sensors = getattr(psutil, "sensors_battery", None)
-    return sensors() if sensors else None
+    with suppress(OSError):
+        return sensors() if sensors else None
+    return None
 
 
 def _hottest() -> float | None:
     sensors = getattr(psutil, "sensors_temperatures", None)
-    found = [each.current for group in (sensors() if sensors else {}).values() for each in group]
-    return max(found, default=None)
+    with suppress(OSError):
+        found = [each.current for group in (sensors() if sensors else {}).values() for each in group]
+        return max(found, default=None)
+    return None

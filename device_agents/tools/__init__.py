@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from protocol.vocabulary import Kind
+from protocol.vocabulary import Kind, Vitals
 
 from . import desktop, edge, mcp, mobile, server
 from .base import Tool
+from .desktop.screen.vitals import screen_vitals
 from .files import FileDelete, FileRead, FileStat, FileWrite
 from .folders import FileList
 from .http import HttpRequest
+from .mobile.vitals import phone_vitals
 from .network import NetPort
 from .own import BadTools as BadTools
 from .own import own_tools
@@ -29,6 +31,16 @@ def tools_for(kind: Kind, settings: Settings | None = None) -> dict[str, Tool]:
             raise BadTools(f"there is a tool {tool.name} already; call your own by another name")
         tools[tool.name] = tool
     return tools
+
+
+def vitals_of(kind: Kind, settings: Settings) -> Vitals:
+    """Return what the kind's own pack can tell of how the device is. It blocks, and never fails."""
+    if kind is Kind.MOBILE:
+        return phone_vitals(settings.mobile) or Vitals()
+    if kind is Kind.DESKTOP:
+        in_use, is_locked = screen_vitals(settings.desktop.screen)
+        return Vitals(in_use=in_use, locked=is_locked)
+    return Vitals()
 
 
 def _everywhere() -> tuple[Tool, ...]:

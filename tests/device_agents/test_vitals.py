@@ -26,6 +26,14 @@ def test_this_machine_tells_what_it_can_find_out(tmp_path: Path):
     assert (found.metered, found.link_bytes_per_s) == (True, 5e6)
 
 
+def test_what_the_pack_knows_goes_before_what_the_machine_does_and_the_owners_word_before_both(tmp_path: Path):
+    phone = Vitals(battery=0.31, charging=False, metered=False, locked=True)
+    found = reader(tmp_path, lambda: 5e6, VitalsSettings(metered=True), lambda: phone)()
+
+    assert (found.battery, found.charging, found.metered, found.locked) == (0.31, False, True, True)
+    assert found.load is not None
+
+
 def test_what_the_owner_does_not_let_be_told_stays_on_the_device(tmp_path: Path):
     found = reader(tmp_path, lambda: 5e6, VitalsSettings(tell=("load",)))()
 
