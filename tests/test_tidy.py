@@ -77,6 +77,8 @@ CALLS: dict[str, Exceptions] = {
         "device_agents/calls.py": "a task for each call, in the agent's group",
         "device_agents/health.py": "the group of all probes: one that hangs holds up no other",
         "device_agents/services.py": "the services of the tools, beside the agent and ended with it",
+        "device_agents/tools/desktop/browser/session.py": "what the browser's library cannot stop in the middle",
+        "device_agents/tools/desktop/browser/sessions.py": "ends a browser that was idle for long",
         "device_agents/tools/desktop/screen/started.py": "each started program: reads what it says, and ends it",
         "device_agents/tools/edge/series.py": "listens for news while it looks, so that none falls between",
         "device_agents/tools/mcp/server.py": "a connection has scopes that must be left in the task that entered them",
