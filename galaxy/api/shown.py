@@ -74,6 +74,8 @@ class CandidateOut(Out):
     runs_s: float
     moves_s: float
     behind_s: float
+    burden_s: float = Field(description="by which the run counts as longer, for what speaks against the device")
+    burden: str | None = Field(description="what that is")
 
 
 class PlacementOut(Out):
@@ -131,7 +133,9 @@ class WeighedOut(Out):
     moves_s: float | None = Field(description="to bring the inputs there")
     runs_s: float | None = Field(description="the call itself, as far as it is known")
     behind_s: float | None = Field(description="what the stars behind it need from there at best")
-    score_s: float | None = Field(description="the sum of the four")
+    burden_s: float | None = Field(description="by which the call counts as longer, for what speaks against the device")
+    burden: str | None = Field(description="what that is")
+    score_s: float | None = Field(description="the sum of these")
     held: int | None
     slots: int | None
     calls_seen: int | None = Field(description="on this device, of this tool: what runs_s rests on")

@@ -10,7 +10,8 @@ from .exits import REFUSED, fail
 from .show import console, listing
 
 LOOKED_THROUGH = 20  # of the newest constellations, for a star that is named alone
-HEADINGS = ("", "device", "starts in", "moves", "runs", "behind", "sum", "held", "seen", "why not")
+TERMS = ("starts_in_s", "moves_s", "runs_s", "behind_s", "burden_s", "score_s")
+HEADINGS = ("", "device", "starts in", "moves", "runs", "behind", "burden", "sum", "held", "seen", "what is against it")
 
 
 def why(
@@ -50,6 +51,6 @@ def _newest(client: Client, star: str) -> str:
 
 def _row(number: int, one: dict[str, Any]) -> tuple[Any, ...]:
     if not one["able"]:
-        return "", one["device"], *[""] * 7, one["reason"]
-    terms = [f"{one[term]:.3g} s" for term in ("starts_in_s", "moves_s", "runs_s", "behind_s", "score_s")]
-    return f"{number}.", one["device"], *terms, f"{one['held']}/{one['slots']}", one["calls_seen"], ""
+        return "", one["device"], *[""] * (len(TERMS) + 2), one["reason"]
+    terms = [f"{one[term]:.3g} s" for term in TERMS]
+    return f"{number}.", one["device"], *terms, f"{one['held']}/{one['slots']}", one["calls_seen"], one["burden"] or ""

@@ -18,6 +18,8 @@ class Candidate(Struct, frozen=True, gc=False, array_like=True):
     runs_s: float = 0.0
     moves_s: float = 0.0  # until its inputs are there
     behind_s: float = 0.0  # what is behind the star, from there on at best
+    burden_s: float = 0.0  # by which the run counts as longer, for what speaks against the device
+    burden: str = ""  # what that is
 
 
 class AttemptId(NamedTuple):

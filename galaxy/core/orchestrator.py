@@ -124,7 +124,7 @@ class Orchestrator:
                 for attempt in course.open:
                     name = AttemptId(constellation.id, star_id, attempt.number)
                     self.placer.take(attempt.device, name, attempt.leased_at, 0.0)
-                self.placer.remember(course)
+                self.placer.weighing.remember(course)
             for star_id in constellation.courses:
                 self._look(constellation, star_id, at)
             self._note(constellation)
@@ -165,7 +165,7 @@ class Orchestrator:
                 orders.append(dispatched(constellation.courses[star_id].star, event, self.placer.bound_for(event)))
             case StarReported():
                 tool = constellation.courses[event.star].star.tool
-                self.placer.weighing.learn(tool, event.device, event.ran_s, event.result)
+                self.placer.weighing.learn(tool, event)
             case LeaseEnded(cause=LeaseEnd.OVERRAN):
                 orders.append(Revoke(event.device, attempt, event.failure.message))
             case ConstellationEnded():

@@ -202,6 +202,8 @@ def _candidates(candidates: tuple[Any, ...]) -> list[Picture]:
             "runs_s": round(c.runs_s, 3),
             "moves_s": round(c.moves_s, 3),
             "behind_s": round(c.behind_s, 3),
+            "burden_s": round(c.burden_s, 3),
+            "burden": c.burden or None,
         }
         for c in candidates
     ]

@@ -11,8 +11,9 @@ UNDIVIDED = "it has no slots"
 def placement(core: Orchestrator, c: Constellation, course: Course, now: float) -> Picture:
     """Return the star's last attempt as it was placed, and how its next one would be placed as things are now.
 
-    The terms are seconds: until a slot is free, to bring the inputs there, for the call itself, and what the stars
-    behind it need from there at best. The policy ranks by them, or by some of them; the sum is what `heft` goes by.
+    The terms are seconds: until a slot is free, to bring the inputs there, for the call itself, what those behind it
+    need from there at best, and by how much the call counts as longer for what speaks against the device. The policy
+    ranks by them, or by some of them; the sum is what `heft` goes by.
     """
     able, refused = core.placer.weighed(c, course, now)
     last = course.attempts[-1] if course.attempts else None
@@ -26,7 +27,9 @@ def placement(core: Orchestrator, c: Constellation, course: Course, now: float) 
             "moves_s": round(one.moves_s, 6),
             "runs_s": round(one.runs_s, 6),
             "behind_s": round(one.behind_s, 6),
-            "score_s": round(one.starts_in_s + one.moves_s + one.runs_s + one.behind_s, 6),
+            "burden_s": round(one.burden_s, 6),
+            "burden": one.burden or None,
+            "score_s": round(one.starts_in_s + one.moves_s + one.runs_s + one.behind_s + one.burden_s, 6),
             "held": one.held,
             "slots": one.slots,
             "calls_seen": durations.seen(course.star.tool, one.device),
@@ -49,5 +52,6 @@ def placement(core: Orchestrator, c: Constellation, course: Course, now: float) 
 
 
 def _refused(device: str, why: str) -> Picture:
-    terms = ("starts_in_s", "moves_s", "runs_s", "behind_s", "score_s", "held", "slots", "calls_seen")
+    seconds = ("starts_in_s", "moves_s", "runs_s", "behind_s", "burden_s", "score_s")
+    terms = (*seconds, "burden", "held", "slots", "calls_seen")
     return {"device": device, "able": False, "reason": why, **dict.fromkeys(terms)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from heapq import heappop, heappush
+from math import inf
 
 import msgspec
 from msgspec import Raw
@@ -23,7 +24,7 @@ PATIENT = Timeouts(queue_s=0.0, run_s=0.0)
 class Play:
     """One core and one fleet; constellations are played one after another."""
 
-    def __init__(self, made: Instance, policy: str) -> None:
+    def __init__(self, made: Instance, policy: str, *, interactive: str = "") -> None:
         self._made = made
         self._core = Orchestrator(POLICIES[policy]())
         self._now = 0.0
@@ -31,7 +32,7 @@ class Play:
         self._reports: list[tuple[float, int, StarReported]] = []
         self._number = 0
         for machine in made.machines.values():
-            self._feed(*_joined(machine))
+            self._feed(*_joined(machine, interactive))
 
     def makespan(self, graph: Graph) -> float:
         """Run the graph; return how long that took."""
@@ -45,12 +46,16 @@ class Play:
         while name in self._core.constellations:
             deadline = self._core.next_deadline()
             assert self._reports or deadline is not None, "nothing will ever happen again"
-            if self._reports and (deadline is None or self._reports[0][0] <= deadline):
+            reported = self._reports[0][0] if self._reports else inf
+            if told := self._told_by(min(reported, inf if deadline is None else deadline)):
+                self._now = max(self._now, told.at)
+                self._serve(graph, made_on, self._feed(told))
+            elif deadline is None or reported <= deadline:
                 self._now, _, report = heappop(self._reports)
                 made_on[report.star] = report.device
                 self._serve(graph, made_on, self._feed(report))
             else:
-                self._now = max(self._now, deadline or 0.0)
+                self._now = max(self._now, deadline)
                 self._serve(graph, made_on, self._due())
         return self._now - began
 
@@ -61,9 +66,17 @@ class Play:
             orders += self._core.apply(event)
         return orders + self._due()
 
+    def _told_by(self, at: float) -> Event | None:
+        """Return what a device tells next, if that is by then."""
+        return None
+
+    def _saw(self, event: Event) -> None:
+        """Something was decided."""
+
     def _due(self) -> list[Order]:
         orders: list[Order] = []
         for event in self._core.due(self._now):
+            self._saw(event)
             orders += self._core.apply(event)
         return orders
 
@@ -77,8 +90,9 @@ class Play:
                 heappush(self._reports, (at, self._number, _report(order, work, at, ran_s)))
 
 
-def _joined(machine: Machine) -> tuple[Event, ...]:
-    tools = tuple(ToolSpec(tool, "", Effect.PURE, Raw(b"{}"), Raw(b"{}")) for tool in machine.factors)
+def _joined(machine: Machine, interactive: str) -> tuple[Event, ...]:
+    effects = {tool: Effect.INTERACTIVE if tool == interactive else Effect.PURE for tool in machine.factors}
+    tools = tuple(ToolSpec(tool, "", effect, Raw(b"{}"), Raw(b"{}")) for tool, effect in effects.items())
     name, profile = machine.name, Profile(Kind.SERVER, machine.slots, tools)
     return (
         JoinTokenMinted(at=0.0, digest=name, expires_at=1.0),

@@ -5,8 +5,11 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from galaxy.core.placement import demand, placer
+from galaxy.core.placement.policies import POLICIES
 from nebulabench.__main__ import app
 from nebulabench.placement.instance import Graph, Instance, Machine, Work, instance
+from nebulabench.placement.limits import judged, limits
 from nebulabench.placement.offline import bound, heft
 from nebulabench.placement.play import Play
 from nebulabench.placement.table import summary
@@ -42,13 +45,34 @@ def test_nothing_is_quicker_than_the_bound_and_a_seed_replays(seed: int):
 
 
 def test_the_default_comes_close_to_a_plan_that_knows_all_and_beats_taking_turns():
-    ran = CliRunner().invoke(app, ["placement", "--seeds", "20", "--json"])
+    ran = CliRunner().invoke(app, ["placement", "--seeds", "10", "--json"])
 
     assert ran.exit_code == 0, ran.output
-    last = json.loads(ran.stdout)["last"]
+    shown = json.loads(ran.stdout)
+    last = shown["last"]
+    assert shown["limits"]["broken"] == []
     assert last["heft"] < 1.10
     assert last["heft"] < 0.70 * last["round_robin"]
     assert last["bound"] < last["heft"]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_no_policy_breaks_the_limits_of_a_battery_a_network_or_a_person(policy: str):
+    found = limits(judged(seed, policy) for seed in range(2))
+
+    assert found["broken"] == []
+    assert found["tempted"] > 100
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "why"), [("BATTERY_MIN", 0.0, "battery"), ("METERED_BYTES_MAX", 10**18, "costs")]
+)
+def test_a_limit_that_is_not_kept_is_seen(monkeypatch: pytest.MonkeyPatch, limit: str, value: float, why: str):
+    for module in (demand, placer):
+        monkeypatch.setattr(module, limit, value, raising=False)
+    found = limits(judged(seed, "heft") for seed in range(4))
+
+    assert any(why in each["why"] for each in found["broken"])
 
 
 def test_a_summary_weighs_each_constellation_alike():

@@ -19,7 +19,7 @@ class Heft:
     def rank(self, candidates: list[Candidate]) -> None:
         candidates.sort(
             key=lambda c: (
-                c.starts_in_s + c.moves_s + c.runs_s + c.behind_s,
+                c.starts_in_s + c.moves_s + c.runs_s + c.behind_s + c.burden_s,
                 c.starts_in_s,
                 c.held / c.slots if c.slots else 1.0,
                 c.device,

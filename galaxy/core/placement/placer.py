@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from msgspec import Raw, Struct, structs
 
-from protocol.vocabulary import NOTHING, Failure, Outcome, ToolSpec
+from protocol.vocabulary import Failure, ToolSpec
 
 from .. import explain, rules
 from ..attempt import AttemptId, Candidate, Purpose
@@ -82,7 +82,7 @@ class Placer:
         """Forget what was worked out of the fleet as it was."""
         self._feasible.clear()
         self._tools.clear()
-        self.weighing.outlook.fleet_changed()
+        self.weighing.fleet_changed()
 
     def all_gone(self) -> None:
         """No device is here any more."""
@@ -135,12 +135,6 @@ class Placer:
             at, moves_s + self.weighing.durations.expected_s(tool, device)
         )
         self.count_slots(device)
-
-    def remember(self, course: Course) -> None:
-        """Learn from what was recorded of a star: after a restart, from all that has not ended as a whole."""
-        for attempt in course.attempts:
-            if attempt.outcome == Outcome.SUCCEEDED and attempt.purpose is Purpose.RUN:
-                self.weighing.learn(course.star.tool, attempt.device, attempt.ran_s, course.result or NOTHING)
 
     def release(self, device: str, attempt: AttemptId) -> None:
         """Note that the device holds the attempt no more."""

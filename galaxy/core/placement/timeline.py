@@ -23,7 +23,7 @@ class Timeline:
     """The slots of devices over time, in seconds from `now`."""
 
     def __init__(self, now: float, under: Callable[[str], Iterable[Under]], slots: Callable[[str], int]) -> None:
-        self._now = now
+        self.now = now
         self._under = under
         self._slots = slots
         self._frees: dict[str, list[float]] = {}
@@ -44,7 +44,7 @@ class Timeline:
 
     def _of(self, device: str) -> list[float]:
         if (frees := self._frees.get(device)) is None:
-            held = sorted((run.left_s(self._now) for run in self._under(device)), reverse=True)
+            held = sorted((run.left_s(self.now) for run in self._under(device)), reverse=True)
             free = max(0, self._slots(device) - len(held))
             # A device that holds more than it has slots frees none before the excess has ended.
             frees = self._frees[device] = [0.0] * free + held[: self._slots(device)]

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable
 
-from msgspec import Raw
+from protocol.vocabulary import NOTHING, Outcome
 
-from ..attempt import AttemptId, Candidate
+from ..attempt import AttemptId, Candidate, Purpose
 from ..constellation import Constellation
 from ..course import Course
+from ..events import StarReported
 from ..fleet import Fleet
+from .burden import Burdens
 from .durations import Durations
 from .inputs import Input, artifact_bytes
 from .outlook import Able, Outlook
@@ -16,6 +18,8 @@ from .timeline import Timeline, Under
 RATE_GUESS = 10e6  # bytes a second, to or from a device that has not told
 DIFFER_FROM = 1.1  # as often as long on one device as on another: less is not worth weighing
 DIFFER_KEPT_MAX = 1_000
+SUCCEEDED = Outcome.SUCCEEDED
+_REPORTED = frozenset(map(str, Outcome))  # an attempt may also have ended without a report
 BYTES_WEIGHT = 0.1  # of the newest result in the moving mean
 
 Held = dict[str, dict[AttemptId, Under]]  # device -> what it holds
@@ -27,14 +31,45 @@ class Weighing:
     def __init__(self, fleet: Fleet, held: Held, able: Able) -> None:
         self.fleet = fleet
         self.durations = Durations()
+        self.burdens = Burdens(lambda: self.fleet)
         self.outlook = Outlook(self.durations, able, self._moved_s)
         self._held = held
         self._bytes: dict[str, float] = {}  # of the artifacts that a tool's result names: the moving mean
         self._differ: dict[tuple[str, tuple[str, ...]], tuple[int, bool]] = {}  # when to look again, and what was seen
 
-    def learn(self, tool: str, device: str, ran_s: float, result: Raw) -> None:
-        """Take in how a call went."""
-        self.durations.learn(tool, device, ran_s)
+    def fleet_changed(self) -> None:
+        """Forget what was worked out of the fleet as it was."""
+        self.outlook.fleet_changed()
+        self.burdens.fleet_changed()
+
+    def remember(self, course: Course) -> None:
+        """Learn from what was recorded of a star: after a restart, from all that has not ended as a whole."""
+        for attempt in course.attempts:
+            if attempt.purpose is Purpose.RUN and attempt.ended_at is not None and attempt.outcome in _REPORTED:
+                report = StarReported(
+                    at=attempt.ended_at,
+                    constellation="",
+                    star=course.star.id,
+                    attempt=attempt.number,
+                    device=attempt.device,
+                    outcome=Outcome(attempt.outcome),
+                    result=course.result or NOTHING,
+                    failure=attempt.failure,
+                    ran_s=attempt.ran_s,
+                )
+                self.learn(course.star.tool, report)
+
+    def learn(self, tool: str, report: StarReported) -> None:
+        """Take in how a call went. How long one took that failed says nothing of those that work."""
+        device, result = report.device, report.result
+        if report.outcome is not SUCCEEDED:
+            failed = report.outcome is Outcome.FAILED and report.failure is not None and report.failure.retryable
+            if failed or report.outcome is Outcome.UNKNOWN:
+                self.burdens.failed(tool, device, report.at)
+            return
+        self.durations.learn(tool, device, report.ran_s)
+        if self.burdens.failures:
+            self.burdens.succeeded(tool, device)
         if (size := artifact_bytes(result)) or tool in self._bytes:
             mean = self._bytes.get(tool, float(size))
             self._bytes[tool] = mean + BYTES_WEIGHT * (size - mean)
@@ -59,8 +94,12 @@ class Weighing:
         if inputs:
             return True
         tool, durations = course.star.tool, self.durations
+        if self.burdens.failures and self.burdens.has_failed(tool, able):
+            return True
         if not durations.matter(tool):
             return False
+        if self.burdens.burdened(able):
+            return True
         runs, differ = self._differ.get((tool, able), (0, False))
         if durations.runs >= runs:
             if len(self._differ) > DIFFER_KEPT_MAX:
@@ -80,15 +119,19 @@ class Weighing:
         loads = []
         for device in devices:
             away = sum(each.bytes for each in inputs if each.device != device)
+            runs_s, moves_s = durations.expected_s(tool, device), away / self._rate(device)
+            burden = self.burdens.on(tool, device, timeline.now)
             loads.append(
                 Candidate(
                     device,
                     timeline.starts_in_s(device),
                     len(self._held.get(device, ())),
                     self.fleet.devices[device].slots,
-                    durations.expected_s(tool, device),
-                    away / self._rate(device),
+                    runs_s,
+                    moves_s,
                     behind.get(device, 0.0),
+                    burden.share * (runs_s + moves_s),
+                    ", ".join(burden.why),
                 )
             )
         return loads

@@ -27,6 +27,8 @@ async def test_a_star_says_where_it_ran_and_why_there(node: Node, laptop: Device
                 "runs_s": 0.0,
                 "moves_s": 0.0,
                 "behind_s": 0.0,
+                "burden_s": 0.0,
+                "burden": None,
             }
         ],
         "refused": {},

@@ -52,7 +52,7 @@ def test_a_star_is_shown_as_written_with_all_its_defaults():
     assert (shown["state"], shown["attempts"], shown["result"], shown["wait"]) == ("ready", [], None, None)
 
 
-NOT_WEIGHED = {"runs_s": 0.0, "moves_s": 0.0, "behind_s": 0.0}
+NOT_WEIGHED = {"runs_s": 0.0, "moves_s": 0.0, "behind_s": 0.0, "burden_s": 0.0, "burden": None}
 
 
 def test_an_attempt_is_shown_with_why_it_was_made_there():
