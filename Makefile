@@ -25,7 +25,7 @@ imports: ## Check that each layer knows only those below it
 	uv run lint-imports
 
 test: ## Run the tests
-	uv run --all-extras pytest
+	uv run --all-extras pytest -n 2
 
 soak: ## Ten minutes of simulated galaxies in which everything goes wrong
 	uv run nebulabench simulate --seeds 0:500 --minutes 10

@@ -105,7 +105,7 @@ def test_the_check_of_a_clone_runs_what_the_makefile_runs():
     expected = [line.strip() for target in targets for line in recipes[target].splitlines()]
     script = (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
 
-    assert [line for line in script if line.startswith("uv ")] == expected
+    assert [line for line in script if line.startswith("uv run ")] == expected
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -191,17 +192,23 @@ def _parsed(text: str) -> Any:
         return yaml.load(text, Loader=YAML)  # noqa: S506 - both are safe loaders
 
 
-def follow(client: Client, constellation: str, *, quiet: bool) -> dict[str, Any]:
-    """Return a constellation's last picture, when it has ended; unless `quiet`, show how it gets there."""
+def follow(
+    client: Client, constellation: str, *, quiet: bool, heard: Callable[[dict[str, Any]], None] = lambda _: None
+) -> dict[str, Any]:
+    """Return a constellation's last picture, when it has ended; unless `quiet`, show how it gets there.
+
+    `heard` is told each event as well.
+    """
     watched, out = Watched(constellation), console()
     watched.look(client.get(path_of("constellations", constellation)))
     if quiet:
-        for _ in client.follow(constellation):
-            pass
+        for event in client.follow(constellation):
+            heard(event)
     else:
         with live(out, watched) as tell:
             for event in client.follow(constellation):
                 tell(watched.hear(event))
+                heard(event)
     picture: dict[str, Any] = client.get(path_of("constellations", constellation))
     if not quiet:
         out.print(summary_table(picture))

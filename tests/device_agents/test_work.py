@@ -112,7 +112,7 @@ def test_arguments_that_are_nested_beyond_reason_do_not_leave_an_effect_unknown(
 
     report = asyncio.run(worked(deep, bench_of(tmp_path, ToolOf(echo)), quiet))
 
-    assert (report.outcome, report.failure.code) == (Outcome.FAILED, "tool_crashed")
+    assert (report.outcome, report.failure.code) == (Outcome.FAILED, "bad_arguments")
 
 
 def test_a_failure_that_the_tool_knows_is_reported_as_it_says(tmp_path):

@@ -49,7 +49,7 @@ def test_a_rule_is_added_listed_and_ended(node: Served):
     made = json.loads(galaxy(node, *words, "--hours", "2", "--json").stdout)
     listed = galaxy(node, "rules").stdout
 
-    assert made["expires_at"] - made["made_at"] == 7200
+    assert made["expires_at"] - made["made_at"] == pytest.approx(7200)
     assert all(text in listed for text in (made["id"], "Ada", "calls of work on tower"))
     assert galaxy(node, "rules", "end", made["id"]).stdout == f"{made['id']} has ended\n"
     assert galaxy(node, "rules", "end", made["id"]).exit_code == REFUSED

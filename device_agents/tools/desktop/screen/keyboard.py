@@ -133,6 +133,8 @@ class _Typing:
 
     def typed(self, text: str) -> Typed:
         window = self._target()
+        if self._only_in is not None:
+            self._check_grab()
         if self._keymap.caps_lock:
             self._keys.tap_caps_lock()
         try:
@@ -182,6 +184,17 @@ class _Typing:
             said = f"the window {self._only_in} has not the keyboard, {window} has; {self._done} keys were pressed"
             raise ToolFailed("not_focused", f"{said}. window.focus gives it", retryable=True)
         return window
+
+    def _check_grab(self) -> None:
+        """Raise ToolFailed if the keys would go elsewhere than to the window with the focus: to an open menu, say."""
+        masks = wanted.library("Xlib.X", EXTRA)
+        status = self._screen.root.grab_keyboard(True, masks.GrabModeAsync, masks.GrabModeAsync, masks.CurrentTime)
+        if status == masks.GrabSuccess:
+            self._screen.x.ungrab_keyboard(masks.CurrentTime)
+            self._screen.x.sync()
+        else:
+            said = "an open menu, or another program, has taken the keyboard for itself: close it, as with escape"
+            raise ToolFailed("keyboard_taken", said, retryable=True)
 
     def _settle(self, window: int | None) -> None:
         """Return once the window's program has seen all that the X server has told it so far; see _NET_WM_PING."""

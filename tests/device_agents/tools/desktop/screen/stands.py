@@ -209,6 +209,23 @@ def node(role: str, name: str = "", **arguments: object) -> str:
     return until(look)
 
 
+def close_menus(bench: Bench) -> None:
+    """Press escape until no menu has taken the keyboard from the editor, and leave that empty."""
+
+    def look() -> bool:
+        bench.call(tool("keyboard.press"), keys="escape")
+        try:
+            bench.call(tool("keyboard.type"), text=" ", window=the_editor().window)
+        except ToolFailed as exc:
+            if exc.failure.code != "keyboard_taken":
+                raise
+            return False
+        return True
+
+    until(look)
+    bench.call(tool("access.set_text"), node=node("text"), text="")
+
+
 def until(look: Callable[[], T], timeout_s: float = 15.0) -> T:
     """Return what is seen as soon as it is something; fail when nothing is for too long."""
     pause, deadline = threading.Event(), threading.Event()

@@ -13,7 +13,7 @@ from device_agents.tools.base import ArtifactRef
 from device_agents.tools.desktop.screen.bus import on_bus
 
 from ...bench import Bench, failing
-from .stands import desk, lacking, node, nodes, the_editor, tool, until
+from .stands import close_menus, desk, lacking, node, nodes, the_editor, tool, until
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking())
 
@@ -77,7 +77,7 @@ def test_a_menu_that_is_pressed_opens(bench: Bench, editor: str):
     bench.call(tool("access.press"), node=node("menu", "Edit"))
 
     assert node("menu item", "Select All")  # which shows now
-    bench.call(tool("keyboard.press"), keys="escape", times=2)
+    close_menus(bench)
     until(lambda: not [each for each in nodes(application="mousepad") if each.get("name", "").startswith("Select All")])
 
 

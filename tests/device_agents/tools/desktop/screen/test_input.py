@@ -11,7 +11,7 @@ from Xlib.display import Display
 from device_agents.tools.desktop.screen import screen_vitals
 
 from ...bench import Bench, failing
-from .stands import desk, lacking, node, shown, the_editor, the_terminal, tool, until, windows
+from .stands import close_menus, desk, lacking, node, shown, the_editor, the_terminal, tool, until, windows
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking())
 needs_xdotool = pytest.mark.skipif(not shutil.which("xdotool"), reason="this machine has no xdotool")
@@ -156,6 +156,19 @@ def test_nothing_is_typed_into_another_window_than_the_one_that_was_meant(bench:
         bench.call(tool("keyboard.press"), keys="enter", window=editor)
 
     assert written(bench) == ""
+
+
+def test_nothing_is_typed_into_a_menu_that_is_open(bench: Bench, editor: int):
+    bench.call(tool("access.press"), node=node("menu", "Edit"))
+    assert node("menu item", "Select All")
+    try:
+        with failing("keyboard_taken", "escape", retryable=True):
+            bench.call(tool("keyboard.type"), text="save", window=editor)
+    finally:
+        close_menus(bench)
+
+    bench.call(tool("keyboard.type"), text="save", window=editor)
+    becomes(bench, "save")
 
 
 def test_what_is_no_text_is_not_typed(bench: Bench):

