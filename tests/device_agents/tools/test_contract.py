@@ -12,7 +12,10 @@ import pytest
 from jsonschema import Draft202012Validator
 from msgspec import Raw
 
+from device_agents.desk import REPEATABLE, Begin, Desk, Keep, cut_off
 from device_agents.guard import Guard, Policy
+from device_agents.ledger import Ledger
+from device_agents.outbox import Outbox
 from device_agents.tools import tools_for
 from device_agents.tools.base import Probed, Tool, spec_of
 from device_agents.tools.mcp import tools as mcp_tools
@@ -37,6 +40,7 @@ MCP_TOOLS = {tool.name: tool for tool in mcp_tools(MCP_SETTINGS.mcp)}
 KINDS: dict[str, Kind] = {name: kind for kind in Kind for name in tools_for(kind)}
 TOOLS: dict[str, Tool] = {name: tools_for(kind)[name] for name, kind in KINDS.items()} | MCP_TOOLS
 EXAMPLES: dict[str, Example] = {**EVERYWHERE, **SERVER, **SCREEN, **BROWSER, **OFFICE, **MOBILE, **EDGE, **MCP}
+ACTING = [name for name, example in EXAMPLES.items() if example.effect not in REPEATABLE]
 SLOW = [name for name, example in EXAMPLES.items() if example.slow]
 QUICK_S = 5.0  # far from the minute that a slow call would take
 
@@ -164,3 +168,44 @@ def test_a_call_that_is_ended_in_the_middle_says_so_and_leaves_nothing_running(t
         assert report.failure is not None
         assert report.failure.code == "timeout"
     assert_nothing_is_left(bench)
+
+
+class Agent:
+    """What an agent has of a call: its desk, and its journal, which is a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.outbox = Outbox(folder / "outbox.db", now=0.0)
+        cut = [(cut_off(attempt), True) for attempt in self.outbox.unknown()]
+        if cut:
+            self.outbox.keep(cut)
+        self.desk = Desk(self.outbox.reports())
+        self.ledger = Ledger(self.outbox, lambda: 0.0)
+
+    def given(self, order: Assign) -> list[Any]:
+        """Return what the agent does when it is given the attempt; what it begins is in its journal."""
+        chores = self.desk.hear(order, 0.0, self.ledger.completed(order))
+        for chore in chores:
+            if isinstance(chore, Begin):
+                self.ledger.intend(chore.assign)
+        return chores
+
+
+@pytest.mark.parametrize("name", ACTING)
+def test_a_call_that_may_happen_once_is_journalled_and_never_begun_again(tmp_path: Path, name: str):
+    """It is begun, and the agent is killed; begun by its successor, it would happen twice."""
+    order = Assign("c/star#1", name, Raw(b"{}"), spec_of(TOOLS[name]).effect, run_s=1.0)
+    first = Agent(tmp_path)
+    assert first.given(order) == [Begin(order)]
+    first.outbox.close()
+
+    second = Agent(tmp_path)
+    again = second.given(order)
+    (owed,) = second.desk.owed.values()
+    second.desk.acknowledged([order.attempt])
+    later = second.given(order)
+    second.outbox.close()
+
+    assert (owed.attempt, owed.outcome) == (order.attempt, Outcome.UNKNOWN)
+    assert again == []
+    assert [chore.report for chore in later if isinstance(chore, Keep)] == [owed]
+    assert not any(isinstance(chore, Begin) for chore in later)
