@@ -2,7 +2,9 @@
 
 import os
 import platform
+import shutil
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import NamedTuple
 
 from protocol.vocabulary import Kind, Profile
@@ -12,6 +14,7 @@ from .guard import Guard
 from .tools import Settings, tools_for
 from .tools.base import Tool, spec_of
 from .tools.instruct import Instruct
+from .tools.settings import LabelSettings
 
 
 class Offer(NamedTuple):
@@ -41,10 +44,30 @@ def offer(own: Own, guard: Guard, model: Model | None) -> Offer:
         kind=own.kind,
         slots=own.slots or os.cpu_count() or 1,
         tools=tuple(spec_of(tool) for tool in tools.values()),
-        labels=found | own.labels,
+        labels=found | _found_out(own.settings) | own.labels,
         agent=f"galaxy-agent {_version()}",
     )
     return Offer(tools, profile)
+
+
+def _found_out(settings: Settings) -> dict[str, str]:
+    """Return the labels that `agent.toml` gives, or says how to find out."""
+    labels = {}
+    for name, how in settings.labels.items():
+        match how:
+            case str():
+                labels[name] = how
+            case LabelSettings(program=program) if program:
+                labels[name] = _yes(shutil.which(program) is not None)
+            case LabelSettings(path=path) if path:
+                labels[name] = _yes(Path(path).expanduser().exists())
+            case LabelSettings(env=variable):
+                labels[name] = os.environ.get(variable, "")
+    return labels
+
+
+def _yes(claim: bool) -> str:
+    return "yes" if claim else "no"
 
 
 def _version() -> str:

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 import typer
 
+from device_agents.tools import tools_for
+from device_agents.tools.settings import load
+from protocol.vocabulary import Kind
+
 ROOT = Path(__file__).parent.parent
+HANDS = (ROOT / "docs" / "hands.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 
@@ -27,6 +32,23 @@ def shown_commands() -> list[list[str]]:
     lines = [part.strip() for block in blocks for line in block.splitlines() for part in line.split("#")[0].split("&&")]
     calls = [shlex.split(line.removeprefix("uv run ")) for line in lines if line.startswith("uv run ")]
     return [call for call in calls if call[0] in PROGRAMS]
+
+
+def test_every_tool_of_every_kind_stands_in_the_page_of_hands_and_no_other():
+    rows = re.findall(r"^\| (all|server|desktop|mobile|edge) \| (.*?) \|", HANDS, re.MULTILINE)
+    told = {kind: sorted(re.findall(r"`([a-z0-9]+\.[a-z_]+)`", cell)) for kind, cell in rows}
+    everywhere = set.intersection(*(set(tools_for(kind)) for kind in Kind))
+
+    assert told.pop("all") == sorted(everywhere)
+    assert told == {str(kind): sorted(set(tools_for(kind)) - everywhere) for kind in Kind}
+
+
+def test_the_settings_in_the_page_of_hands_are_settings(tmp_path: Path):
+    for number, block in enumerate(re.findall(r"```toml\n(.*?)```", HANDS, re.DOTALL)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "agent.toml").write_text(block, "utf-8")
+        assert load(folder) != load(tmp_path)
 
 
 def test_the_readme_is_short_and_begins_with_two_commands():

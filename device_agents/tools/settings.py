@@ -25,11 +25,20 @@ class VitalsSettings(Struct, frozen=True, forbid_unknown_fields=True):
     metered: bool | None = None  # whether the network costs by the byte; no system is asked
 
 
+class LabelSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a label is found out when the agent starts, by the name of its table; in one of these ways."""
+
+    program: str = ""  # "yes" if it is on the PATH, else "no"
+    path: str = ""  # "yes" if there is something, else "no"
+    env: str = ""  # what the variable says in the agent's environment
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """What stands in `agent.toml`: a table for each pack of tools. All of it has defaults."""
 
     own: tuple[str, ...] = ()  # files of the owner's own tools, relative to the folder of agent.toml
     vitals: VitalsSettings = VitalsSettings()
+    labels: dict[Annotated[str, Meta(pattern=r"^[\w.~-]{1,64}$")], str | LabelSettings] = {}
     mcp: dict[Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,50}$")], McpSettings] = {}
     server: ServerSettings = ServerSettings()
     desktop: DesktopSettings = DesktopSettings()
