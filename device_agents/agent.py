@@ -43,8 +43,7 @@ from .vitals import tell
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 1.0  # while something runs: timers stand still while the machine sleeps, and leases do not
-AWAY_LOOK_S = 10.0  # while the device sleeps, for the same reason as above
+AWAY_LOOK_S = 10.0  # while the device sleeps: timers stand still while the machine does
 GOOD_NIGHT_WITHIN_S = 5.0
 DRAIN_WITHIN_S = 30.0
 GOODBYE_WITHIN_S = 2.0
@@ -220,7 +219,8 @@ class Agent:
                 case Bye():
                     self._bye = message
                 case Assign():
-                    self._do(self._desk.hear(message, self._now(), self._ledger.completed(message)))
+                    done, renewed_at = self._ledger.completed(message), self._session.renewed_at
+                    self._do(self._desk.hear(message, self._now(), done, renewed_at=renewed_at))
                 case Reconcile():
                     verdict = {"attempt": message.attempt, "verdict": message.verdict, "reason": message.reason}
                     log.info("reconciled", extra=verdict)
@@ -228,6 +228,9 @@ class Agent:
                 case _:
                     self._do(self._desk.hear(message, self._now()))
         session.settle(session.heard, self._now())
+        if self._desk.waits:
+            self._renew_often()
+            self._alarm.soon()
         self._forget_acknowledged()
         self._stirred.set()
 
@@ -393,4 +396,4 @@ class Agent:
         if not self._desk.jobs:
             return self._ledger.again_at
         due = self._desk.next_deadline(self._session.renewed_at)
-        return min(now + LOOK_EVERY_S, self._ledger.again_at, math.inf if due is None else due)
+        return min(now + self._desk.look_within_s, self._ledger.again_at, math.inf if due is None else due)

@@ -32,6 +32,8 @@ from protocol.messages import (
 )
 from protocol.vocabulary import TEXT_CHARS_MAX, Effect, Failure, Held, Holding, Outcome, Verdict
 
+LOOK_EVERY_S = 1.0  # while something runs
+BEGIN_LOOK_S = 0.02  # while something waits to be begun: nothing tells that a renewal was answered
 ACCEPT_AFTER_S = 0.05  # what ends sooner is not announced: its report says it all
 NOTE_CHARS_MAX = 500
 PROGRESS_EVERY_S = 1.0  # of one attempt at most; of what is told in between, the last is said
@@ -93,6 +95,7 @@ class Job:
 
     assign: Assign
     began_at: float
+    begun: bool = True  # else its lease would have been over before: it begins when Galaxy has renewed it
     accepted: bool = False
     halting: str = ""  # why
     halted_at: float = inf
@@ -139,16 +142,18 @@ class Desk:
         running = (Held(attempt, Holding.RUNNING) for attempt in self.jobs)
         return (*running, *(Held(attempt, _holding_of(report)) for attempt, report in self.owed.items()))
 
-    def hear(self, message: AnyMessage, now: float, completed: Report | None = None) -> list[Chore]:
+    def hear(
+        self, message: AnyMessage, now: float, completed: Report | None = None, *, renewed_at: float = inf
+    ) -> list[Chore]:
         """Return what to do about Galaxy's words; `completed` is what the journal knows of an attempt given again."""
         match message:
             case Assign():
-                return self._assigned(message, now, completed)
+                return self._assigned(message, now, completed, renewed_at)
             case Revoke():
                 return self._revoked(message, now)
             case Reconcile(attempt=attempt, verdict=Verdict.STOP | Verdict.SUPERSEDED, reason=reason):
                 return self._revoked(Revoke(attempt, reason), now)
-            case Reconcile(attempt=attempt, verdict=Verdict.ADOPT) if attempt in self.jobs:
+            case Reconcile(attempt=attempt, verdict=Verdict.ADOPT) if attempt in self.jobs and self.jobs[attempt].begun:
                 self.jobs[attempt].accepted = True
                 return [Say(Accept(attempt))]
             case Drain(reason=reason):
@@ -193,13 +198,14 @@ class Desk:
         return [*accepts, *stops, *self.owed.values()]
 
     def drain(self, reason: str) -> list[Chore]:
-        """Take no more work."""
+        """Take no more work; what has not begun does not begin."""
         self.draining = reason
-        return [Say(Drain(reason))]
+        waiting = [attempt for attempt, job in self.jobs.items() if not job.begun]
+        return [Say(Drain(reason)), *(each for name in waiting for each in self.unbegun(name, self._drains()))]
 
     def stop_all(self, reason: str, now: float) -> list[Chore]:
         """Halt everything that runs."""
-        return [chore for job in self.jobs.values() for chore in _halt(job, reason, now, GRACE_S)]
+        return [chore for job in self.jobs.values() if job.begun for chore in _halt(job, reason, now, GRACE_S)]
 
     def tick(self, now: float, renewed_at: float) -> list[Chore]:
         """Return what the clock makes due; `renewed_at` is when Galaxy was last known to renew what is held here.
@@ -208,7 +214,12 @@ class Desk:
         """
         chores: list[Chore] = []
         for attempt, job in list(self.jobs.items()):
-            if now >= renewed_at + job.lease_s:
+            is_over = now >= renewed_at + job.lease_s
+            if not job.begun:
+                if not is_over:
+                    job.begun, job.began_at = True, now
+                    chores.append(Begin(job.assign))
+            elif is_over:
                 text = f"Galaxy has not answered for {now - renewed_at:.1f} s, and may give it to another device"
                 chores += _halt(job, text, now, max(0.0, job.due_to_die_at(renewed_at) - now))
             if job.halting and job.killed_at == inf and now >= job.due_to_die_at(renewed_at):
@@ -218,31 +229,43 @@ class Desk:
                 self.stuck.add(attempt)
                 chores += self._kept(attempt, lambda job: _given_up(job, now))
         for job in self.jobs.values():
-            if not job.accepted and now >= job.began_at + ACCEPT_AFTER_S:
+            if job.begun and not job.accepted and now >= job.began_at + ACCEPT_AFTER_S:
                 chores += self._accept(job.assign.attempt)
             chores += _say_progress(job, now)
         return chores
 
     def next_deadline(self, renewed_at: float) -> float | None:
         """Return when `tick` has something to do."""
-        dues = (due for job in self.jobs.values() for due in _dues(job, renewed_at))
+        dues = (due for job in self.jobs.values() if job.begun for due in _dues(job, renewed_at))
         return min((due for due in dues if due < inf), default=None)
 
     def next_stop(self, renewed_at: float) -> float:
         """Return when the lease rule next stops something here."""
-        return renewed_at + min((job.lease_s for job in self.jobs.values() if not job.halting), default=inf)
+        return renewed_at + min(
+            (job.lease_s for job in self.jobs.values() if job.begun and not job.halting), default=inf
+        )
 
     def must_stop(self, attempt: str, now: float, renewed_at: float) -> bool:
         """Return whether this attempt may not take another step."""
         job = self.jobs.get(attempt)
         return job is not None and not job.halting and now >= renewed_at + job.lease_s
 
+    @property
+    def waits(self) -> bool:
+        """Whether anything waits to be begun, until Galaxy renews what is held here."""
+        return any(not job.begun for job in self.jobs.values())
+
+    @property
+    def look_within_s(self) -> float:
+        """How soon to look again in any case: timers stand still while the machine sleeps, and leases do not."""
+        return BEGIN_LOOK_S if self.waits else LOOK_EVERY_S
+
     def renew_within_s(self) -> float:
         """Return how often Galaxy must hear of this device at least, for the sake of what it holds."""
         limits = (job.assign.stop_after_s for job in self.jobs.values() if job.assign.stop_after_s)
         return min(limits, default=inf) / RENEWALS_IN_A_LEASE
 
-    def _assigned(self, assign: Assign, now: float, completed: Report | None) -> list[Chore]:
+    def _assigned(self, assign: Assign, now: float, completed: Report | None, renewed_at: float) -> list[Chore]:
         attempt = assign.attempt
         if attempt in self.jobs or attempt in self.owed or attempt in self.stuck:
             return []
@@ -250,13 +273,16 @@ class Desk:
             self.owed[attempt] = completed
             return [Keep(completed, journalled=True)]
         if self.draining:
-            failure = Failure("draining", f"the device takes no more work: {self.draining}", retryable=True)
-            return [Say(Reject(attempt, failure))]
+            return [Say(Reject(attempt, self._drains()))]
         if cause := self.withdrawn.get(assign.tool):
             text = f"{assign.tool} does not work on this device just now: {cause}"
             return [Say(Reject(attempt, Failure("tool_withdrawn", text[:TEXT_CHARS_MAX], retryable=True)))]
-        self.jobs[attempt] = Job(assign, now)
-        return [Begin(assign)]
+        job = self.jobs[attempt] = Job(assign, now)
+        job.begun = now < renewed_at + job.lease_s
+        return [Begin(assign)] if job.begun else []
+
+    def _drains(self) -> Failure:
+        return Failure("draining", f"the device takes no more work: {self.draining}", retryable=True)
 
     def _accept(self, attempt: str) -> list[Chore]:
         job = self.jobs[attempt]
@@ -271,6 +297,10 @@ class Desk:
             return []
         said: list[Chore] = [] if job.revoked else [Say(Stopping(revoke.attempt))]
         job.revoked = True
+        if not job.begun:
+            failure = Failure("stopped", f"{revoke.reason or 'told to stop'}: it had not begun")
+            report = Report(revoke.attempt, Outcome.CANCELLED, failure=failure)
+            return [*said, *self._kept(revoke.attempt, lambda _: report)]
         return [*said, *_halt(job, revoke.reason, now, revoke.grace_s)]
 
     def _kept(self, attempt: str, made: Callable[[Job], Report]) -> list[Chore]:

@@ -245,3 +245,21 @@ def test_how_long_to_sleep_is_a_number_with_its_unit(text, s):
 def test_what_is_no_length_of_time_is_refused(text):
     with pytest.raises(ValueError, match="write it as"):
         seconds(text)
+
+
+@pytest.mark.asyncio
+async def test_a_call_whose_lease_is_shorter_than_the_heartbeat_is_begun_once_it_is_renewed(galaxy, tmp_path):
+    """Begun at once, it would be stopped at once, and nobody would know whether its effect had happened."""
+    leap = Leap()
+
+    async def doing(words: Words, context: Any) -> Words:
+        return words
+
+    device = Device(tmp_path, galaxy, ToolOf(doing))
+    device.now = leap
+    async with device.runs():
+        line = await galaxy.line()
+        leap.s = 3.5
+        line.say(assign(A, ONCE, stop_after_s=4.0))
+
+        assert outcome_of(await line.next(Report)) == (A, Outcome.SUCCEEDED, "")
