@@ -138,8 +138,8 @@ def doctor(
         return
     table = Table("tool", "effect", "state", "why, and what to do")
     for each in found:
-        table.add_row(*each)
-    Console().print(table)
+        table.add_row(*("".join(sign if sign.isprintable() else " " for sign in word) for word in each))
+    Console(markup=False, highlight=False).print(table)  # [edge] is a table of agent.toml here
 
 
 @app.command("sleep")

@@ -77,7 +77,7 @@ def test_what_is_missing_is_named_with_what_brings_it():
 
 
 def test_the_command_prints_a_table_or_json_of_a_device_that_has_not_joined(tmp_path: Path):
-    (tmp_path / "guard.toml").write_text('tools = ["file.*", "shell.run"]\n[programs.no-such-program]\n', "utf-8")
+    (tmp_path / "guard.toml").write_text('tools = ["file.*", "shell.run", "mqtt.publish"]\n[programs.no-such-program]\n', "utf-8")
     words = ["doctor", "--kind", "edge", "--state", str(tmp_path)]
     runner = CliRunner(env={"TERM": "dumb", "COLUMNS": "200"})
 
@@ -89,6 +89,7 @@ def test_the_command_prints_a_table_or_json_of_a_device_that_has_not_joined(tmp_
     assert "no-such-program" in found["shell.run"]["why"]
     assert found["http.request"]["state"] == "forbidden"
     assert all(name in table.stdout for name in found)
+    assert "under [edge] in agent.toml" in table.stdout
 
 
 def test_settings_that_cannot_be_read_are_refused_with_their_place(tmp_path: Path):
