@@ -16,7 +16,9 @@ EXAMPLES: dict[str, Example] = {
     "window.focus": Example(Effect.INTERACTIVE, works=lambda bench: {"window": bench.peer.window}, **AT_A_TERMINAL),
     "screen.shot": Example(Effect.PURE, works=lambda bench: {}, **ON_THE_DESK),
     "screen.text": Example(Effect.PURE, works=lambda bench: {"window": bench.peer.window}, **AT_A_TERMINAL),
-    "pointer.click": Example(Effect.INTERACTIVE, works=lambda bench: {"x": 20, "y": 30}, **ON_THE_DESK),
+    "pointer.click": Example(
+        Effect.INTERACTIVE, works=lambda bench: {"x": 20, "y": 30, "window": bench.peer.window}, **AT_A_TERMINAL
+    ),
     "pointer.scroll": Example(
         Effect.INTERACTIVE,
         works=lambda bench: {"x": 20, "y": 30, "direction": "down", "window": bench.peer.window},
