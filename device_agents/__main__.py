@@ -28,6 +28,7 @@ from .doctor import examined
 from .guard import BadPolicy, Guard
 from .identity import GUARD_FILE, Identity, JoinRefused, NotJoined, StateInUse, join, locked
 from .kinds import Offer, Own, offer
+from .log_text import visible_traceback, visible_values
 from .outbox import Outbox, OutboxFailed
 from .reconnect import Reconnect
 from .services import beside
@@ -284,9 +285,8 @@ def _log_to_stderr(level: LogLevel) -> None:
             ],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.dev.ConsoleRenderer(
-                    colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-                ),
+                visible_values,
+                structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=visible_traceback),
             ],
         )
     )

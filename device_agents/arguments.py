@@ -12,6 +12,7 @@ from .errors import ToolFailed
 from .tools.base import ArtifactRef, ArtifactShelf
 
 TEXT_BYTES_MAX = 16 << 20  # of an artifact where a tool takes a value; larger ones are for tools that take files
+TEXTS_BYTES_MAX = 64 << 20  # of all of them in one call
 
 
 async def with_artifacts(document: Any, arguments: type[msgspec.Struct], shelf: ArtifactShelf) -> Any:
@@ -23,8 +24,9 @@ async def with_artifacts(document: Any, arguments: type[msgspec.Struct], shelf: 
     if not isinstance(document, dict):
         return document
     takes_files = {field.encode_name for field in msgspec.structs.fields(arguments) if "ArtifactRef" in str(field.type)}
+    room = Room()
     return {
-        key: value if key in takes_files and "pointer" not in _reference(value) else await _replaced(value, shelf)
+        key: value if key in takes_files and "pointer" not in _reference(value) else await _replaced(value, shelf, room)
         for key, value in document.items()
     }
 
@@ -33,21 +35,35 @@ def _reference(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) and ARTIFACT in value else {}
 
 
-async def _replaced(value: Any, shelf: ArtifactShelf) -> Any:
+class Room:
+    """How much the references of one call may still stand for: a short list can name a large text many times."""
+
+    def __init__(self) -> None:
+        self._left = TEXTS_BYTES_MAX
+
+    def take(self, count: int) -> None:
+        """Raise ToolFailed when there is not so much left."""
+        self._left -= count
+        if self._left < 0:
+            raise ToolFailed("too_large", f"artifacts of more than {TEXTS_BYTES_MAX} bytes as arguments of one call")
+
+
+async def _replaced(value: Any, shelf: ArtifactShelf, room: Room) -> Any:
     if reference := _reference(value):
-        return await _content(reference, shelf)
+        return await _content(reference, shelf, room)
     if isinstance(value, dict):
-        return {key: await _replaced(item, shelf) for key, item in value.items()}
+        return {key: await _replaced(item, shelf, room) for key, item in value.items()}
     if isinstance(value, list):
-        return [await _replaced(item, shelf) for item in value]
+        return [await _replaced(item, shelf, room) for item in value]
     return value
 
 
-async def _content(reference: dict[str, Any], shelf: ArtifactShelf) -> Any:
+async def _content(reference: dict[str, Any], shelf: ArtifactShelf, room: Room) -> Any:
     pointer = msgspec.convert(reference.get("pointer", ""), str)
     ref = msgspec.convert(reference, ArtifactRef)
     if ref.bytes > TEXT_BYTES_MAX:
         raise ToolFailed("too_large", f"an artifact of {ref.bytes} bytes as an argument, at most {TEXT_BYTES_MAX}")
+    room.take(ref.bytes)
     content = _read(await shelf.fetch(ref))
     if ref.media_type == "application/json":
         try:

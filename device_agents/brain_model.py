@@ -15,6 +15,7 @@ import httpx2
 import msgspec
 from msgspec import Struct
 
+from .answers import PLAIN, bounded
 from .brain import Answer, Ask
 from .errors import ToolFailed
 from .tools.blocking import unblocked
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 TRIES_MAX = 4
 BACK_OFF_S = 0.5  # doubled each time, with full jitter
+ANSWER_BYTES_MAX = 16 << 20
 PAUSE_S_MAX = 30.0  # also where the endpoint would like more
 ANSWER_WITHIN_S = 180.0
 WORDS_CHARS_MAX = 500
@@ -94,12 +96,19 @@ class Model:
         async def key() -> str:
             return self._endpoint.key() or "none"  # local endpoints want none, the client wants one
 
-        http = httpx2.AsyncClient(verify=self._trusted, trust_env=False, follow_redirects=False, timeout=None)
+        http = httpx2.AsyncClient(
+            verify=self._trusted,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=None,
+            headers=PLAIN,
+            event_hooks={"response": [bounded(ANSWER_BYTES_MAX)]},
+        )
         async with openai.AsyncOpenAI(
             api_key=key,
             base_url=self._endpoint.url,
             max_retries=0,
-            default_headers={"Galaxy-Attempt": attempt} if self._endpoint.galaxy else {},
+            default_headers=PLAIN | ({"Galaxy-Attempt": attempt} if self._endpoint.galaxy else {}),
             http_client=http,
         ) as client:
             yield Chat(self._endpoint, client, self._asked_again, self._within_s)
@@ -135,7 +144,7 @@ class Chat:
                 why, wanted_s = f"{exc.message} {exc.__cause__ or ''}".strip(), 0.0
             except TimeoutError:
                 why, wanted_s = f"no answer in {self.within_s:g} s", 0.0
-            except (msgspec.DecodeError, openai.OpenAIError) as exc:
+            except (msgspec.DecodeError, RecursionError, openai.OpenAIError) as exc:
                 why, wanted_s = f"no chat completion: {exc}", 0.0
         raise ToolFailed("model_failed", f"asked {TRIES_MAX} times; {why}", retryable=True)
 

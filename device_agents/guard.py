@@ -24,7 +24,7 @@ from msgspec import Meta, Struct
 
 from .addresses import Reach, reach_of
 from .errors import ToolFailed
-from .programs import given_code
+from .programs import given_code, strength
 
 GUARD_TOML = """\
 # What Galaxy may do on this device. What is not said here is as in the lines that are commented out.
@@ -46,8 +46,8 @@ GUARD_TOML = """\
 # Programs that shell.run may start; without a table here, none. The name is a bare name, found on the PATH, or an
 # absolute path. Each argument must match one of `arguments` as a whole, and none of `deny` anywhere.
 # Programs that run what their arguments say (sh -c, python -c or -m, env, sudo, find -exec, ...) are refused when
-# they do, and so are scripts in a folder that may be written, unless `inline_code = true`. That list knows the usual
-# programs, not all: give git, tar, make and their like the `arguments` that you mean.
+# they do, and so are scripts in a folder that may be written, unless `inline_code = true`. Git, tar, make and their
+# like, whose options run programs too, need the `arguments` that you mean. The lists know the usual programs, not all.
 # `env` names the environment variables that a call may set.
 #
 # [programs.git]
@@ -206,6 +206,8 @@ class Guard:
             reason = given_code(call.argv, executable, call.cwd, self._is_replaceable)
             if reason is not None:
                 raise denied(reason, f"{setting}.inline_code = true")
+            if rule.arguments is None and (why := strength(name, executable)):
+                raise denied(why, f"expressions for those that are meant in {setting}.arguments")
         return executable
 
     def check_programs(self) -> None:

@@ -2,7 +2,7 @@
 
 Naming such a program in the policy is not enough: whoever may say `python3 -c ...` may say anything. The tables know
 the usual ones and cannot know all. A program that starts others because of its options or of files that it finds (git,
-tar, make) is as strong as those; its `arguments` in the policy are the fence then.
+tar, make) is as strong as those, and its options are too many to judge: its `arguments` in the policy are the fence.
 """
 
 import os
@@ -19,6 +19,15 @@ _LAUNCHERS = re.compile(
     r"env|xargs|sudo|su|doas|runuser|nohup|nice|ionice|chrt|taskset|timeout|setsid|stdbuf|time|watch|strace|ltrace|gdb"
     r"|ssh|chroot|unshare|nsenter|setpriv|flock|parallel|script|busybox|toybox|[gmn]?awk|systemd-run|at|batch|crontab"
     r"|vi|vim|nvim|ed|ex|emacs|screen|tmux|start-stop-daemon|ld(?:-linux.*)?\.so.*"
+    r"|capsh|dbus-run-session|fakeroot|fakechroot|faketime|firejail|bwrap|proot|pkexec|prlimit|numactl|cpulimit|entr"
+    r"|rlwrap|run-parts|setarch|linux(?:32|64)|socat|scriptreplay|npx|bunx|uvx|pipx|jshell|logrotate"
+)
+_STRONG = re.compile(
+    r"git|hg|svn|(?:bsd|g)?tar|cpio|rsync|scp|sftp|zip|unzip|7z[ar]?|sort|split|man|less|more|wget|curl|tcpdump|nmap|nc"
+    r"|g?make|ninja|cmake|meson|bazel|gcc|g\+\+|cc|clang|ld|gdbserver|cargo|rustc|go|javac?|mvn|gradle|dotnet"
+    r"|npm|yarn|pnpm|pip[\d.]*|uv|poetry|gem|bundle|composer|apt|apt-get|aptitude|dpkg|rpm|yum|dnf|apk|snap|brew"
+    r"|docker|podman|nerdctl|kubectl|helm|ansible(?:-.*)?|terraform|vagrant|psql|mysql|mariadb|sqlite3|openssl|gpg"
+    r"|mail|mutt|systemctl|rg|fd|fdfind|adb|fastboot|ffmpeg|convert|magick|m4|dc|bc|gnuplot|octave|r"
 )
 _FIND_RUNS = {"-exec", "-execdir", "-ok", "-okdir"}
 _MULTICALL = {"busybox", "toybox", "coreutils"}  # one file, and the name that it is called by says what it does
@@ -37,6 +46,14 @@ def given_code(argv: Sequence[str], executable: Path, cwd: Path, replaceable: Ca
             return f"find {found} runs another program"
         if _INTERPRETERS.fullmatch(name) and list(argv[1:]) != ["--version"]:
             return _given_script(name, argv, cwd, replaceable)
+    return None
+
+
+def strength(called: str, executable: Path) -> str | None:
+    """Return why this program must not be given whatever arguments a call has, or None."""
+    for name in sorted(_names_of(called, executable)):
+        if _STRONG.fullmatch(name):
+            return f"{name} can be told by its arguments to run other programs"
     return None
 
 

@@ -14,6 +14,8 @@ from .tools.base import Service, Serving, Tool
 
 log = logging.getLogger(__name__)
 
+GOODBYE_WITHIN_S = 5.0  # for services to end in order: a broker that hangs must not keep the agent from ending
+
 
 async def beside(tools: Iterable[Tool], guard: Guard, work: Coroutine[Any, Any, None]) -> None:
     """Run the work to its end, and the tools' services for as long; raise what the work raises."""
@@ -22,10 +24,12 @@ async def beside(tools: Iterable[Tool], guard: Guard, work: Coroutine[Any, Any, 
     try:
         await work
     finally:
-        for each in running:
-            each.cancel()
-        if running:
-            await asyncio.wait(running)
+        left = set(running)
+        for _ in range(2):  # cancelled once more, a service says no goodbye
+            for each in left:
+                each.cancel()
+            if left:
+                _, left = await asyncio.wait(left, timeout=GOODBYE_WITHIN_S)
 
 
 async def _kept_up(service: Service) -> None:
@@ -40,5 +44,7 @@ async def _kept_up(service: Service) -> None:
             reason = exc.failure.message
         except Exception as exc:  # a service's bug must not end the agent
             reason = format_exception_only(exc)[0].strip()
+        if (task := asyncio.current_task()) and task.cancelling():
+            return  # cancelled, it has failed at saying goodbye
         log.warning("a service of the agent has stopped and is begun again", extra={"reason": reason})
         await asyncio.sleep(pauses.ended(asyncio.get_running_loop().time() - began))

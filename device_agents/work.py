@@ -28,9 +28,9 @@ from .tools.blocking import unblocked
 
 log = logging.getLogger(__name__)
 
-CUT_OFF = frozenset(
-    {"timeout", "broken_answer", "connection_lost", "session_ended", "output_too_large"}
-)  # in the middle
+CUT_OFF = frozenset(  # in the middle: what could not be written down may have been done
+    {"timeout", "broken_answer", "connection_lost", "session_ended", "output_too_large", "killed", "disk_full"}
+)
 UNDELIVERED = "result_undelivered"
 RESULTS = "results"  # the folder of what could not be delivered, beside the scratch files
 
@@ -265,7 +265,7 @@ async def _arguments(assign: Assign, tool: Tool, shelf: ArtifactShelf) -> Any:
         document = msgspec.json.decode(assign.arguments)
         document = await with_artifacts(document, tool.Arguments, shelf)
         return msgspec.convert(document, tool.Arguments)
-    except (msgspec.ValidationError, msgspec.DecodeError) as exc:
+    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as exc:
         raise ToolFailed("bad_arguments", f"{assign.tool}: {exc}") from exc
 
 

@@ -17,7 +17,7 @@ from .beneath import told
 from .spool import Spool
 
 GRACE_S = 1.0  # between SIGTERM and SIGKILL, where nobody gives it another
-_KEEPER = str(Path(__file__).with_name("keeper.py"))
+KEEPER = str(Path(__file__).with_name("keeper.py"))
 _KEEPER_LATE_S = 5.0  # to find and kill everything; a fork bomb takes a while
 _PIECE_BYTES = 64 << 10
 
@@ -44,7 +44,7 @@ class Program:
         self._failure: ToolFailed | None = None
         self._pipes: list[asyncio.ReadTransport] = []
         ours, theirs = socket.socketpair()
-        keeper = [sys.executable, "-I", "-S", _KEEPER, str(theirs.fileno()), str(launch.patience_s)]
+        keeper = [sys.executable, "-I", "-S", KEEPER, str(theirs.fileno()), str(launch.patience_s)]
         with ExitStack() as opened:
             opened.enter_context(ours)
             opened.enter_context(theirs)

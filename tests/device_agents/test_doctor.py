@@ -77,7 +77,9 @@ def test_what_is_missing_is_named_with_what_brings_it():
 
 
 def test_the_command_prints_a_table_or_json_of_a_device_that_has_not_joined(tmp_path: Path):
-    (tmp_path / "guard.toml").write_text('tools = ["file.*", "shell.run", "mqtt.publish"]\n[programs.no-such-program]\n', "utf-8")
+    (tmp_path / "guard.toml").write_text(
+        'tools = ["file.*", "shell.run", "mqtt.publish"]\n[programs.no-such-program]\n', "utf-8"
+    )
     words = ["doctor", "--kind", "edge", "--state", str(tmp_path)]
     runner = CliRunner(env={"TERM": "dumb", "COLUMNS": "200"})
 

@@ -1,17 +1,21 @@
 """Results that cannot be brought to Galaxy: what has happened is not made to happen again."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from device_agents.errors import ToolFailed
 from device_agents.tools.base import ArtifactRef
-from protocol.vocabulary import RESULT_INLINE_BYTES_MAX, Effect
+from device_agents.work import CUT_OFF
+from protocol.messages import Report
+from protocol.vocabulary import RESULT_INLINE_BYTES_MAX, TEXT_CHARS_MAX, Effect, Outcome
 
 from .helpers import ToolOf, Words, bench_of
-from .test_work import echo, failed, report_of, scratch_is_empty
+from .test_work import echo, failed, report_of, report_of_doing, scratch_is_empty
 from .tools.bench import FolderShelf
 
 
@@ -66,3 +70,26 @@ def test_a_call_that_may_be_repeated_is_made_anew_where_its_result_cannot_be_del
     report = report_of(bench, arguments={"text": "x" * RESULT_INLINE_BYTES_MAX}, effect=Effect.PURE)
 
     assert report == failed("artifact_unreachable", "no way there", retryable=True)
+
+
+def test_a_crash_whose_words_are_no_text_can_be_reported(tmp_path, caplog):
+    caplog.set_level(logging.CRITICAL)  # they stand there as well, and logs go as text between parallel runs
+
+    async def fail(*_: Any) -> None:
+        raise ValueError("bad name \udcff " + "x" * 10_000)
+
+    report = report_of_doing(tmp_path, fail)
+
+    assert report.failure.message.startswith("ValueError: bad name ? xxx")
+    assert len(report.failure.message) == TEXT_CHARS_MAX
+    assert msgspec.json.decode(msgspec.json.encode(report), type=Report) == report
+
+
+@pytest.mark.parametrize("code", sorted(CUT_OFF))
+def test_what_was_cut_off_in_the_middle_may_have_happened_unless_it_may_be_repeated(tmp_path, code):
+    async def cut(*_: Any) -> None:
+        raise ToolFailed(code, "in the middle", retryable=True)
+
+    outcomes = {effect: report_of_doing(tmp_path, cut, effect=effect).outcome for effect in Effect}
+    acting = dict.fromkeys((Effect.ONCE, Effect.INTERACTIVE), Outcome.UNKNOWN)
+    assert outcomes == dict.fromkeys((Effect.PURE, Effect.IDEMPOTENT), Outcome.FAILED) | acting

@@ -21,7 +21,7 @@ def tools(settings: EdgeSettings) -> tuple[Tool, ...]:
         MqttRequest(settings),
         SensorRead(settings, store),
         RelaySet(settings),
-        SeriesAppend(store),
+        SeriesAppend(store, settings.sensors),
         SeriesQuery(store),
         SeriesWatch(store),
         OnnxRun(settings),

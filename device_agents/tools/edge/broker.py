@@ -1,8 +1,9 @@
 """The way to the MQTT broker that `agent.toml` names, and what may be said and heard there."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
@@ -11,12 +12,14 @@ from msgspec import Meta, Struct
 
 from ...errors import ToolFailed
 from .. import wanted
+from ..blocking import unblocked
 from .settings import EdgeSettings
 
 PAYLOAD_BYTES_MAX = 256 << 10
 QUEUE_MAX = 1_000  # messages that wait for a call; the next are dropped by the client, which says so in its log
 AT_LEAST_ONCE = 1
 _ANSWER_S = 10.0
+_GIVEN_UP_S = 0.2  # for a goodbye to a broker that has not even greeted
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 TopicText = Annotated[str, Meta(min_length=1, max_length=500, pattern="^[^#+\u0000]+$")]
@@ -46,13 +49,13 @@ async def connected(settings: EdgeSettings, *, will: tuple[str, str] | None = No
 
     Raises ToolFailed: not_installed, unavailable, not_permitted, connection_lost.
     """
-    mqtt = wanted.library("aiomqtt", "edge")
+    mqtt, password = await unblocked(lambda _: (wanted.library("aiomqtt", "edge"), _password(settings)))
     url = urlsplit(_named(settings))
     client = mqtt.Client(
         url.hostname or "",
         url.port or _PORTS[url.scheme],
         username=unquote(url.username) if url.username else None,
-        password=_password(settings),
+        password=password,
         timeout=_ANSWER_S,
         keepalive=20,
         max_queued_incoming_messages=QUEUE_MAX,
@@ -60,7 +63,7 @@ async def connected(settings: EdgeSettings, *, will: tuple[str, str] | None = No
         will=mqtt.Will(*will, qos=AT_LEAST_ONCE, retain=True) if will else None,
     )
     try:
-        await client.__aenter__()
+        await _entered(client)
     except mqtt.MqttError as exc:
         code = "not_permitted" if "not authori" in str(exc).casefold() else "unavailable"
         raise ToolFailed(code, f"the broker {url.hostname}: {exc}", retryable=code == "unavailable") from exc
@@ -74,6 +77,25 @@ async def connected(settings: EdgeSettings, *, will: tuple[str, str] | None = No
         raise
     else:
         await _left(client, None)
+
+
+async def _entered(client: Any) -> None:
+    """Connect. What fails or is cancelled meanwhile leaves no connection: the library would keep it alive for ever."""
+    mqtt = wanted.library("aiomqtt", "edge")
+    entering = asyncio.create_task(client.__aenter__())
+    try:
+        await asyncio.shield(entering)
+    except BaseException:
+        client.timeout = _GIVEN_UP_S
+        while not entering.done():  # it dials in a thread, which no cancellation keeps from opening a socket
+            if client._client.socket() and not client._connected.done():
+                client._connected.set_exception(mqtt.MqttError("nobody waits for it any more"))
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([entering], timeout=_GIVEN_UP_S)
+        entering.exception()  # seen: whoever asked has gone
+        if client._client.socket():
+            await _left(client, None)
+        raise
 
 
 async def _left(client: Any, exc: BaseException | None) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -91,7 +92,16 @@ class SeriesAppend(_OnSeries):
     Arguments: ClassVar[type[Struct]] = AppendArguments
     Result: ClassVar[type[Struct]] = Appended
 
+    def __init__(self, store: SeriesStore, sensors: Collection[str] = ()) -> None:
+        super().__init__(store)
+        self._sensors = sensors
+
     async def run(self, arguments: AppendArguments, context: Context) -> Appended:
+        if arguments.series in self._sensors:
+            said = f"{arguments.series} is the series of a sensor, which only the sensor itself fills"
+            raise ToolFailed(
+                "denied", f"{said}; without [edge.sensors.{arguments.series}] in agent.toml it would be free"
+            )
         readings = [Reading(arguments.series, at, value) for at, value in arguments.points]
         await self._store.add(folder_of(context), readings)
         return Appended(len(readings))

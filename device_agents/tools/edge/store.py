@@ -2,8 +2,9 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from ..blocking import unblocked
 
 STORE_FILE = "series.db"  # beside the device's key, where no file tool reaches
 _PRUNE_EVERY = 1_000
+_OPENING = threading.Lock()  # who opens the file while the last one closes it is told that it is locked, at once
 _HOW = {"mean": "AVG", "min": "MIN", "max": "MAX", "sum": "SUM", "count": "COUNT"}
 
 _MADE = """
@@ -19,6 +21,7 @@ CREATE TABLE IF NOT EXISTS readings (
     number INTEGER PRIMARY KEY AUTOINCREMENT, series TEXT NOT NULL, at REAL NOT NULL, value REAL NOT NULL,
     good INTEGER NOT NULL, UNIQUE (series, at)
 );
+CREATE INDEX IF NOT EXISTS readings_as_kept ON readings (series, number);
 """
 _PUT = (
     "INSERT INTO readings (series, at, value, good) VALUES (?, ?, ?, ?) "
@@ -71,8 +74,8 @@ class SeriesStore:
             self._waiting.discard(waiting)
 
     async def last(self, folder: Path, series: str) -> Reading | None:
-        """Return the reading with the latest time."""
-        asked = "SELECT series, at, value, good, number FROM readings WHERE series = ? ORDER BY at DESC LIMIT 1"
+        """Return the reading that was kept last. Its time need not be the latest: clocks are set back."""
+        asked = "SELECT series, at, value, good, number FROM readings WHERE series = ? ORDER BY number DESC LIMIT 1"
         rows = await unblocked(lambda _: self._asked(folder, asked, (series,)))
         return Reading(*rows[0]) if rows else None
 
@@ -120,11 +123,25 @@ def _where(span: Span) -> tuple[str, tuple[object, ...]]:
 def _opened(folder: Path) -> Iterator[sqlite3.Connection]:
     path = folder / STORE_FILE
     try:
-        with closing(sqlite3.connect(path, timeout=10)) as base:
-            base.execute("PRAGMA journal_mode = WAL")
-            base.execute("PRAGMA synchronous = FULL")
-            base.executescript(_MADE)
+        with _OPENING:
+            base = _ready(path)
+        try:
             yield base
+        finally:
+            with _OPENING:
+                base.close()
     except sqlite3.Error as exc:
         code = "disk_full" if "full" in str(exc) else "io_failed"
         raise ToolFailed(code, f"{path}: {exc}", retryable=True) from exc
+
+
+def _ready(path: Path) -> sqlite3.Connection:
+    base = sqlite3.connect(path, timeout=10)
+    try:
+        base.execute("PRAGMA journal_mode = WAL")
+        base.execute("PRAGMA synchronous = FULL")
+        base.executescript(_MADE)
+    except sqlite3.Error:
+        base.close()
+        raise
+    return base

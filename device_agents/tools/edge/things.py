@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from math import isfinite, nan
 from typing import Annotated, Any, ClassVar, Literal
@@ -70,7 +70,7 @@ class SensorRead:
             said = f"no sensor {arguments.sensor!r} is named; [edge.sensors.NAME] in agent.toml does it"
             raise ToolFailed("denied", said)
         last = await self._store.last(folder_of(context), arguments.sensor)
-        if last is None or time.time() - last.at > arguments.max_age_s:
+        if last is None or not 0 <= time.time() - last.at <= arguments.max_age_s:
             last = await self._fresh(arguments, sensor)
         if not last.good:
             said = f"{arguments.sensor} says {last.value:g} {sensor.unit}, which is outside of its range"
@@ -83,7 +83,8 @@ class SensorRead:
             try:
                 async with asyncio.timeout(arguments.timeout_s):
                     async for message in client.messages:
-                        if (reading := read(arguments.sensor, sensor, text_of(message))) is not None:
+                        reading = None if message.retain else read(arguments.sensor, sensor, text_of(message))
+                        if reading is not None:  # of one that was kept, nobody knows the time
                             return reading
             except TimeoutError:
                 said = f"{arguments.sensor} has said nothing in {arguments.timeout_s:g} s"
@@ -107,14 +108,23 @@ class SensorRead:
             try:
                 if by_topic:
                     await heard(client, tuple(by_topic))
-                async for message in client.messages:
-                    names, text = by_topic.get(str(message.topic), []), text_of(message)
-                    found = [read(name, self._settings.sensors[name], text) for name in names]
-                    if not message.retain:  # of one that was kept, nobody knows the time
-                        await self._store.add(guard.work_folder.parent, [each for each in found if each is not None])
+                messages = client.messages
+                async for message in messages:
+                    # What waits goes to the disk together: one by one, a flood would be dated long after its coming.
+                    waiting = [message, *[await anext(messages) for _ in range(len(messages))]]
+                    found = [reading for each in waiting for reading in self._told_by(each, by_topic)]
+                    if found:
+                        await self._store.add(guard.work_folder.parent, found)
             finally:
                 if status:
                     await client.publish(status, "offline", qos=AT_LEAST_ONCE, retain=True)
+
+    def _told_by(self, message: Any, by_topic: dict[str, list[str]]) -> list[Reading]:
+        if message.retain:
+            return []  # of one that was kept, nobody knows the time
+        names, text = by_topic.get(str(message.topic), []), text_of(message)
+        found = (read(name, self._settings.sensors[name], text) for name in names)
+        return [each for each in found if each is not None]
 
 
 def read(name: str, sensor: SensorSettings, payload: str) -> Reading | None:
@@ -122,7 +132,7 @@ def read(name: str, sensor: SensorSettings, payload: str) -> Reading | None:
     try:
         value: Any = msgspec.json.decode(payload)
         number = float(pointed(value, sensor.pointer))
-    except (msgspec.DecodeError, TypeError, ValueError, LookupError):
+    except (msgspec.DecodeError, TypeError, ValueError, LookupError, RecursionError, OverflowError):
         number = nan
     if not isfinite(number):
         log.warning("a sensor tells no number", extra={"sensor": name, "payload": payload[:100]})
@@ -158,6 +168,9 @@ class RelaySet:
 
     def __init__(self, settings: EdgeSettings) -> None:
         self._settings = settings
+        # Relays to be made safe. At first too: the agent before may have been killed while no broker was there.
+        self._unsafe = {name for name, relay in settings.relays.items() if relay.safe}
+        self._has_unsafe = asyncio.Event()
 
     async def probe(self, guard: Guard) -> None:
         check_broker(self._settings)
@@ -171,42 +184,91 @@ class RelaySet:
             raise ToolFailed("denied", said)
         if not arguments.hold_s:
             async with connected(self._settings) as client:
-                return Set(arguments.to, await _switched(client, relay, arguments.to))
-        safe: Position = "on" if relay.safe == "on" else "off"
-        async with self._until_safe(relay, safe) as client:
+                with self._newer_word_on(arguments.relay):
+                    return Set(arguments.to, await _switched(client, relay, arguments.to))
+        safe = _safe(relay)
+        async with self._until_safe(arguments.relay) as client:
+            self._unsafe.discard(arguments.relay)
             await _switched(client, relay, arguments.to)
             try:
                 async with asyncio.timeout(arguments.hold_s):
                     context.progress(f"{arguments.relay} is {arguments.to} for {arguments.hold_s:g} s", None)
-                    await asyncio.get_running_loop().create_future()
+                    async for _ in client.messages:
+                        pass  # what it still says of itself; without a broker, nobody would make it safe
             except TimeoutError:
                 return Set(safe, await _switched(client, relay, safe))
         raise AssertionError("nothing else ends the wait")
 
     def services(self, guard: Guard) -> list[Service]:
-        """Return what makes each relay safe when the agent stops: a connection, and its last will if it is killed."""
-        safe = [relay for relay in self._settings.relays.values() if relay.safe and self._settings.broker]
-        return [partial(self._guarded, relay) for relay in safe]
+        """Return what makes each relay safe when the agent stops: a connection, and its last will if it is killed.
 
-    async def _guarded(self, relay: RelaySettings) -> None:
-        async with self._until_safe(relay, "on" if relay.safe == "on" else "off") as client:
+        And what makes it safe when that had to wait for the broker.
+        """
+        if not self._settings.broker or not self._settings.relays:
+            return []
+        guarded = [name for name, relay in self._settings.relays.items() if relay.safe]
+        return [*(partial(self._guarded, name) for name in guarded), self._made_safe]
+
+    async def _guarded(self, name: str) -> None:
+        async with self._until_safe(name) as client:
             async for _ in client.messages:
                 pass  # it subscribes to nothing: this ends with the connection
 
+    async def _made_safe(self) -> None:
+        while True:
+            if not self._unsafe:
+                self._has_unsafe.clear()
+                await self._has_unsafe.wait()
+            async with connected(self._settings) as client:
+                for name in sorted(self._unsafe):
+                    if name in self._unsafe:  # nobody has switched it meanwhile
+                        await self._make_safe(client, name)
+
     @asynccontextmanager
-    async def _until_safe(self, relay: RelaySettings, safe: Position) -> AsyncIterator[Any]:
+    async def _until_safe(self, name: str) -> AsyncIterator[Any]:
         """Yield a connection at whose end, whatever it is, the relay is told to be safe."""
-        payload = relay.on if safe == "on" else relay.off
-        async with connected(self._settings, will=(relay.topic, payload)) as client:
+        relay = self._settings.relays[name]
+        async with connected(self._settings, will=(relay.topic, _payload(relay, _safe(relay)))) as client:
             try:
                 yield client
             finally:
-                await client.publish(relay.topic, payload, qos=AT_LEAST_ONCE, retain=relay.retain)
+                await self._make_safe(client, name)
+
+    async def _make_safe(self, client: Any, name: str) -> None:
+        relay = self._settings.relays[name]
+        try:
+            await client.publish(relay.topic, _payload(relay, _safe(relay)), qos=AT_LEAST_ONCE, retain=relay.retain)
+        except BaseException:
+            self._unsafe.add(name)
+            self._has_unsafe.set()
+            raise
+        self._unsafe.discard(name)
+
+    @contextmanager
+    def _newer_word_on(self, name: str) -> Iterator[None]:
+        """Whatever was to make the relay safe is out of date, unless the newer word fails."""
+        is_unsafe = name in self._unsafe
+        self._unsafe.discard(name)
+        try:
+            yield
+        except BaseException:
+            if is_unsafe:
+                self._unsafe.add(name)
+                self._has_unsafe.set()
+            raise
+
+
+def _safe(relay: RelaySettings) -> Position:
+    return "on" if relay.safe == "on" else "off"
+
+
+def _payload(relay: RelaySettings, to: Position) -> str:
+    return relay.on if to == "on" else relay.off
 
 
 async def _switched(client: Any, relay: RelaySettings, to: Position) -> bool:
     """Say it, and return whether the relay has confirmed it; raise ToolFailed where it should and does not."""
-    payload = relay.on if to == "on" else relay.off
+    payload = _payload(relay, to)
     if relay.state:
         await heard(client, (relay.state,))
     await client.publish(relay.topic, payload, qos=AT_LEAST_ONCE, retain=relay.retain)

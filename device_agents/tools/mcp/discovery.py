@@ -46,10 +46,12 @@ def tools(servers: Mapping[str, McpSettings]) -> list[Tool]:
     if not servers:
         return []
 
-    async def asked() -> list[list[Tool]]:
-        return [await _offered(Server(name, settings)) for name, settings in servers.items()]
+    async def asked() -> list[Tool]:
+        async with asyncio.TaskGroup() as asking:
+            tasks = [asking.create_task(_offered(Server(name, settings))) for name, settings in servers.items()]
+        return [tool for task in tasks for tool in task.result()]
 
-    return [tool for found in asyncio.run(asked()) for tool in found]
+    return asyncio.run(asked())
 
 
 async def _offered(server: Server) -> list[Tool]:
@@ -72,7 +74,7 @@ def _add(found: dict[str, Tool], server: Server, described: Any) -> None:
         if tool.name in found:
             raise Unusable("there is another one of this name")
         found[tool.name] = tool
-    except (Unusable, TypeError, ValueError) as exc:
+    except (Unusable, TypeError, ValueError, RecursionError) as exc:
         log.warning(
             "an MCP tool is left out", extra={"server": server.name, "tool": described.name[:100], "reason": str(exc)}
         )

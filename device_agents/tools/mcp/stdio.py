@@ -6,19 +6,23 @@ cannot fill the agent's memory, and the server is gone with all that it started 
 
 import asyncio
 import os
-import signal
+import shutil
+import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from ...errors import ToolFailed
 from .. import wanted
+from ..blocking import unblocked
+from ..program import KEEPER
 from .settings import McpSettings
 
 LINE_BYTES_MAX = 16 << 20
 _GRACE_S = 1.0
+_KEEPER_LATE_S = 5.0  # to find and kill everything
 _TAIL_BYTES = 2_000
 _PIECE_BYTES = 64 << 10
 _KEPT_VARIABLES = ("HOME", "USER", "LOGNAME", "PATH", "LANG", "TZ", "TMPDIR", "SYSTEMROOT")
@@ -36,10 +40,13 @@ class Words:
 
 
 @asynccontextmanager
-async def opened(settings: McpSettings, words: Words) -> AsyncIterator[Any]:
-    """Yield the streams that the library's client reads and writes; raise ToolFailed not_installed, unavailable."""
+async def opened(settings: McpSettings, words: Words, left: asyncio.Event) -> AsyncIterator[Any]:
+    """Yield the streams that the library's client reads and writes; raise ToolFailed not_installed, unavailable.
+
+    `left` is set when the server has ended by itself.
+    """
     anyio = wanted.library("anyio", "mcp")
-    process = await _started(settings)
+    process, line = await _started(settings)
     to_client, from_server = anyio.create_memory_object_stream(0)
     to_server, from_client = anyio.create_memory_object_stream(0)
     tasks = [
@@ -47,6 +54,7 @@ async def opened(settings: McpSettings, words: Words) -> AsyncIterator[Any]:
         asyncio.create_task(_write(process, from_client, to_client)),
         asyncio.create_task(_listen(process, words)),
     ]
+    tasks[0].add_done_callback(lambda _: left.set())
     try:
         yield from_server, to_server
     finally:
@@ -55,29 +63,46 @@ async def opened(settings: McpSettings, words: Words) -> AsyncIterator[Any]:
         for task in tasks:
             task.cancel()
         await _whatever_comes(asyncio.wait(tasks))
-        await _whatever_comes(_ended(process))
+        await _whatever_comes(_ended(process, line))
         for stream in (to_client, from_client):
             stream.close()
 
 
-async def _started(settings: McpSettings) -> Process:
-    env = {name: value for name in _KEPT_VARIABLES + settings.env_from if (value := os.environ.get(name)) is not None}
+async def _started(settings: McpSettings) -> tuple[Process, socket.socket]:
+    """Return the server under its keeper, and our end of the keeper's line: once it is closed, all of it is ended."""
+    kept_names = _KEPT_VARIABLES + settings.env_from
+    env = {name: value for name in kept_names if (value := os.environ.get(name)) is not None} | settings.env
+    executable = await unblocked(lambda _: _executable(settings, env))
+    ours, theirs = socket.socketpair()
+    keeper = (sys.executable, "-I", "-S", KEEPER, str(theirs.fileno()), str(_GRACE_S), executable)
     try:
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
+            *(keeper if sys.platform != "win32" else ()),
             *settings.command,
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE if sys.platform != "win32" else DEVNULL,
             cwd=settings.cwd or None,
-            env=env | settings.env,
+            env=env,
             limit=LINE_BYTES_MAX,
+            pass_fds=[theirs.fileno()] if sys.platform != "win32" else (),
             start_new_session=True,
         )
-    except (FileNotFoundError, PermissionError) as exc:
-        said = f"{exc.filename} cannot be started: {exc.strerror}; `command` in agent.toml names it"
-        raise ToolFailed(wanted.MISSING, said) from exc
     except (OSError, ValueError) as exc:
+        ours.close()
         raise ToolFailed("unavailable", f"{settings.command[0]} cannot be started: {exc}", retryable=True) from exc
+    finally:
+        theirs.close()
+    return process, ours
+
+
+def _executable(settings: McpSettings, env: Mapping[str, str]) -> str:
+    name = settings.command[0]
+    found = shutil.which(os.path.join(settings.cwd, name) if os.path.dirname(name) else name, path=env.get("PATH"))
+    if found is None:
+        said = f"{name} cannot be started: there is no such program; `command` in agent.toml names it"
+        raise ToolFailed(wanted.MISSING, said)
+    return os.path.abspath(found)
 
 
 async def _read(process: Process, to_client: Any) -> None:
@@ -114,18 +139,21 @@ async def _listen(process: Process, words: Words) -> None:
         words.tail = (words.tail + piece)[-_TAIL_BYTES:]
 
 
-async def _ended(process: Process) -> None:
-    """Close its input, which asks it to end; then end it, and its whole group with it."""
+async def _ended(process: Process, line: socket.socket) -> None:
+    """Close its input, which asks it to end; then let its keeper end it, and all that it has started."""
     if process.stdin is not None:
         process.stdin.close()
     ending = asyncio.create_task(_read_out(process))
     await asyncio.wait([ending], timeout=_GRACE_S)
-    with suppress(ProcessLookupError):
-        if sys.platform == "win32":
+    line.close()
+    if sys.platform == "win32":
+        process.kill()
+    await asyncio.wait([ending], timeout=_GRACE_S + _KEEPER_LATE_S)
+    if not ending.done():  # the keeper hangs, or somebody has got away with a pipe
+        ending.cancel()
+        with suppress(ProcessLookupError):
             process.kill()
-        else:
-            os.killpg(process.pid, signal.SIGKILL)
-    await ending
+        await asyncio.wait([ending])
 
 
 async def _read_out(process: Process) -> None:

@@ -52,6 +52,7 @@ class McpTool:
         self.effect = server.settings.effects.get(described.name) or _effect_of(described.annotations)
         self._server = server
         self._tool = described.name
+        self._promise = _promise_of(described)
         self._description = _plain(described.description or described.title or "") or f"The tool {described.name}."
         self._schema = {"additionalProperties": False, **(described.input_schema or _OPEN)}
         self._names: list[str] = list(self._schema.get("properties") or {})
@@ -72,7 +73,12 @@ class McpTool:
         )
 
     async def probe(self, guard: Guard) -> None:
-        await self._server.check()
+        described = (await self._server.check()).get(self._tool)
+        if described is None or _promise_of(described) != self._promise:
+            said = (
+                f"the MCP server {self._server.name} has it no more as it was; start the agent again to offer it anew"
+            )
+            raise ToolFailed("unavailable", said)
 
     async def run(self, arguments: Struct, context: Context) -> McpResult:
         given = {
@@ -100,6 +106,11 @@ class McpTool:
                 if re.search(pattern, text):
                     said = f"mcp.{self._server.name}.deny in agent.toml refuses {self.name} the text {text[:200]!r}"
                     raise ToolFailed("denied", said)
+
+
+def _promise_of(described: Any) -> tuple[Any, Effect]:
+    """Return what calls of the tool rely on."""
+    return described.input_schema, _effect_of(described.annotations)
 
 
 def _effect_of(annotations: Any) -> Effect:

@@ -4,16 +4,14 @@ Unpacked are plain files and folders only, each opened from the target's folder 
 link is made or followed. Bytes are counted as they come out, whatever the archive promised.
 """
 
-import lzma
 import os
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, BinaryIO, ClassVar, Literal, NamedTuple
+from typing import Annotated, BinaryIO, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
@@ -26,24 +24,12 @@ from ..beneath import folder, parent, regular_file, shown, told
 from ..blocking import Stop, unblocked
 from ..files import PathText
 from ..folders import Walk
+from .members import MEMBERS_MAX, members, read
 
-MEMBERS_MAX = 20_000
 LISTED_MAX = 300
 _PIECE_BYTES = 1 << 18
 _NAME_CHARS_MAX = 1_000
-_DAMAGED = (
-    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
-    *(EOFError, ValueError, NotImplementedError, RuntimeError, OverflowError),
-)
 Form = Annotated[Literal["zip", "tar.gz"], Meta(description="How it is packed.")]
-
-
-class Member(NamedTuple):
-    """One entry of an archive, as it says."""
-
-    name: str
-    bytes: int
-    kind: Literal["file", "folder", "other"]
 
 
 class PackArguments(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -187,11 +173,11 @@ class ArchiveList:
 
     def _listed(self, arguments: ListArguments, archive: Place | Path, stop: Stop) -> ListResult:
         with _opened(archive) as file:
-            members = [member for member, _ in _members(file, stop)]
-        listed = [Listed(shown(name[:_NAME_CHARS_MAX]), size, kind) for name, size, kind in members[: arguments.limit]]
+            found = [member for member, _ in members(file, stop)]
+        listed = [Listed(shown(name[:_NAME_CHARS_MAX]), size, kind) for name, size, kind in found[: arguments.limit]]
         while sum(len(each.name) for each in listed) > _PIECE_BYTES // 8:
             listed.pop()
-        return ListResult(listed, len(members), sum(max(member.bytes, 0) for member in members))
+        return ListResult(listed, len(found), sum(member.bytes for member in found))
 
 
 class UnpackArguments(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -232,12 +218,12 @@ class ArchiveUnpack:
 
 def _unpacked(archive: Place | Path, target: Place, bytes_max: int, stop: Stop) -> UnpackResult:
     with _opened(archive) as file:  # all names are judged before the first file is written
-        entries = {member.name: _steps(member.name) for member, _ in _members(file, stop)}
+        entries = {member.name: _steps(member.name) for member, _ in members(file, stop)}
     files = written = skipped = 0
     with told(target.path), folder(target, create=True):
         pass
     with _opened(archive) as file:
-        for member, content in _members(file, stop):
+        for member, content in members(file, stop):
             steps = entries.get(member.name) or _steps(member.name)
             if member.kind == "other":
                 skipped += 1
@@ -257,7 +243,7 @@ def _write(place: Place, content: BinaryIO, bytes_max: int, stop: Stop) -> int:
         with os.fdopen(os.open(name, flags, 0o644, dir_fd=around), "wb") as target:
             if not stat.S_ISREG(os.fstat(target.fileno()).st_mode):
                 raise ToolFailed("not_a_file", f"{place.path} is there and is no regular file")
-            while piece := _read(content):
+            while piece := read(content):
                 stop.check()
                 written += len(piece)
                 if written > bytes_max:
@@ -298,53 +284,3 @@ def _opened(archive: Place | Path) -> Iterator[BinaryIO]:
     else:
         with told("the artifact"), archive.open("rb") as file:
             yield file
-
-
-def _read(content: BinaryIO) -> bytes:
-    with _told_of_damage():
-        return content.read(_PIECE_BYTES)
-
-
-@contextmanager
-def _told_of_damage() -> Iterator[None]:
-    try:
-        yield
-    except _DAMAGED as exc:
-        raise ToolFailed("bad_archive", f"neither a zip nor a tar archive, or a damaged one: {exc}"[:300]) from exc
-
-
-def _members(file: BinaryIO, stop: Stop) -> Iterator[tuple[Member, BinaryIO | None]]:
-    """Yield the entries, each with its content if it is a file; raise ToolFailed when it is no archive."""
-    with _told_of_damage():
-        is_zip = zipfile.is_zipfile(file)
-        file.seek(0)
-        entries = _of_zip(file) if is_zip else _of_tar(file)
-        for number, entry in enumerate(entries):
-            stop.check()
-            if number == MEMBERS_MAX:
-                raise ToolFailed("too_large", f"the archive has more than {MEMBERS_MAX} entries")
-            yield entry
-
-
-def _of_zip(file: BinaryIO) -> Iterator[tuple[Member, BinaryIO | None]]:
-    with zipfile.ZipFile(file) as archive:
-        for info in archive.infolist():
-            mode = info.external_attr >> 16
-            if info.is_dir():
-                yield Member(info.filename, 0, "folder"), None
-            elif mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode):
-                yield Member(info.filename, info.file_size, "other"), None
-            else:
-                with archive.open(info) as content:
-                    yield Member(info.filename, info.file_size, "file"), content  # type: ignore[misc]  # it reads
-
-
-def _of_tar(file: BinaryIO) -> Iterator[tuple[Member, BinaryIO | None]]:
-    with tarfile.open(fileobj=file, mode="r:*") as archive:
-        for info in archive:
-            if info.isdir():
-                yield Member(info.name, 0, "folder"), None
-            elif info.isreg() and not info.issparse():
-                yield Member(info.name, info.size, "file"), archive.extractfile(info)  # type: ignore[misc]  # it reads
-            else:
-                yield Member(info.name, info.size, "other"), None

@@ -10,8 +10,9 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -33,6 +34,7 @@ _STEPS_BETWEEN_LOOKS = 20_000  # of SQLite's machine, about a millisecond
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _BROKEN = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]{1,3})?")
 _READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
+Look = Callable[[], None]
 TableName = Annotated[str, Meta(max_length=60, pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -81,9 +83,10 @@ def _asked(
         left = FILES_BYTES_MAX
         try:
             for name, place in places.items():
-                left -= _loaded(base, name, place, left, stop)
+                left -= _loaded(base, name, place, left, partial(_look, ends, stop))
             base.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")  # declares them, while that is allowed
             base.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _CELL_BYTES_MAX)
+            base.setlimit(sqlite3.SQLITE_LIMIT_COLUMN, COLUMNS_MAX)
             base.set_authorizer(_may_read)
             rows = base.execute(arguments.sql)
             if rows.description is None:
@@ -97,10 +100,15 @@ def _asked(
                     kept.add(row)
                 return kept, kept.finish()
         except (sqlite3.Error, sqlite3.Warning, OverflowError) as exc:
-            stop.check()
-            if time.monotonic() > ends:
-                raise ToolFailed("timeout", f"the query took more than {arguments.timeout_s:g} s") from exc
+            _look(ends, stop)
             raise ToolFailed("bad_query", f"{exc}"[:500]) from exc
+
+
+def _look(ends: float, stop: Stop) -> None:
+    """Raise what ends the call if nobody wants it any more, or its time is over."""
+    stop.check()
+    if time.monotonic() > ends:
+        raise ToolFailed("timeout", "to read the files and to ask them took more than timeout_s")
 
 
 def _may_read(action: int, first: str | None, second: str | None, *_: object) -> int:
@@ -109,7 +117,7 @@ def _may_read(action: int, first: str | None, second: str | None, *_: object) ->
     return sqlite3.SQLITE_DENY
 
 
-def _loaded(base: sqlite3.Connection, name: str, place: Place, bytes_max: int, stop: Stop) -> int:
+def _loaded(base: sqlite3.Connection, name: str, place: Place, bytes_max: int, look: Look) -> int:
     """Read the file into a table, and return its length."""
     with told(place.path), regular_file(place) as file:
         content = file.read(bytes_max + 1)
@@ -120,8 +128,8 @@ def _loaded(base: sqlite3.Connection, name: str, place: Place, bytes_max: int, s
     except UnicodeDecodeError as exc:
         raise ToolFailed("decode_error", f"{place.path} is not UTF-8 at byte {exc.start}") from exc
     try:
-        columns, rows = _READERS.get(place.path.suffix.lower(), _csv)(text)
-    except (csv.Error, msgspec.DecodeError) as exc:
+        columns, rows = _READERS.get(place.path.suffix.lower(), _csv)(text, look)
+    except (csv.Error, msgspec.DecodeError, RecursionError) as exc:
         raise ToolFailed("bad_file", f"{place.path}: {exc}") from exc
     if not columns or len(columns) > COLUMNS_MAX:
         raise ToolFailed("bad_file", f"{place.path} has {len(columns)} columns, and 1 to {COLUMNS_MAX} can be read")
@@ -129,7 +137,7 @@ def _loaded(base: sqlite3.Connection, name: str, place: Place, bytes_max: int, s
     places = ", ".join("?" * len(columns))
     base.execute("BEGIN")
     base.execute(f'CREATE TABLE "{name}" ({quoted})')
-    base.executemany(f'INSERT INTO "{name}" VALUES ({places})', _until(stop, rows))  # noqa: S608  # the name is plain
+    base.executemany(f'INSERT INTO "{name}" VALUES ({places})', _until(look, rows))  # noqa: S608  # the name is plain
     base.execute("COMMIT")
     return len(content)
 
@@ -137,23 +145,29 @@ def _loaded(base: sqlite3.Connection, name: str, place: Place, bytes_max: int, s
 Rows = tuple[list[str], Iterable[tuple[object, ...]]]
 
 
-def _until(stop: Stop, rows: Iterable[tuple[object, ...]]) -> Iterator[tuple[object, ...]]:
+Row = TypeVar("Row")
+
+
+def _until(look: Look, rows: Iterable[Row]) -> Iterator[Row]:
     for row in rows:
-        stop.check()
+        look()
         yield row
 
 
-def _csv(text: str, delimiter: str = ",") -> Rows:
-    rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
-    if not rows:
-        return [], []
-    columns = _distinct(rows[0])
+def _csv(text: str, look: Look, delimiter: str = ",") -> Rows:
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    rows = (row for row in _until(look, lines) if row)
+    columns = _distinct(next(rows, []))
     width = len(columns)
-    for number, row in enumerate(rows[1:], 2):
+    if width > COLUMNS_MAX:
+        return columns, []  # which is refused; the rest is not read for that
+    found = []
+    for number, row in enumerate(rows, 2):
         if len(row) != width:
             raise csv.Error(f"row {number} has {len(row)} cells, and the line of names {width}")
-    kinds = [_kind_of(row[index] for row in rows[1:]) for index in range(width)]
-    return columns, (tuple(kind(cell) for kind, cell in zip(kinds, row, strict=True)) for row in rows[1:])
+        found.append(row)
+    kinds = [_kind_of(row[index] for row in _until(look, found)) for index in range(width)]
+    return columns, (tuple(kind(cell) for kind, cell in zip(kinds, row, strict=True)) for row in found)
 
 
 def _kind_of(cells: Iterable[str]) -> Callable[[str], object]:
@@ -180,11 +194,12 @@ def _distinct(names: list[str]) -> list[str]:
     return distinct
 
 
-def _jsonl(text: str) -> Rows:
-    return _of_documents([msgspec.json.decode(line) for line in text.splitlines() if line.strip()])
+def _jsonl(text: str, look: Look) -> Rows:
+    lines = _until(look, text.splitlines())
+    return _of_documents([msgspec.json.decode(line) for line in lines if line.strip()])
 
 
-def _json(text: str) -> Rows:
+def _json(text: str, look: Look) -> Rows:
     document = msgspec.json.decode(text)
     if isinstance(document, list) and document and all(isinstance(each, dict) for each in document):
         return _of_documents(document)
@@ -209,9 +224,9 @@ def _cell(value: object) -> object:
     return value
 
 
-_READERS: dict[str, Callable[[str], Rows]] = {
+_READERS: dict[str, Callable[[str, Look], Rows]] = {
     ".csv": _csv,
-    ".tsv": lambda text: _csv(text, "\t"),
+    ".tsv": lambda text, look: _csv(text, look, "\t"),
     ".json": _json,
     ".jsonl": _jsonl,
     ".ndjson": _jsonl,

@@ -1,5 +1,6 @@
 """The tools that look at containers, and restart those that `agent.toml` names: where Docker's socket is."""
 
+import asyncio
 import struct
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -43,29 +44,34 @@ class _Daemon:
         transport = httpx2.AsyncHTTPTransport(uds=self._socket)
         try:
             async with (
+                asyncio.timeout(_TIMEOUT_S),
                 httpx2.AsyncClient(transport=transport, base_url="http://docker", timeout=_TIMEOUT_S) as client,
                 client.stream(method, path, params=parameters) as response,
             ):
-                body = b""
+                body = bytearray()
                 async for piece in response.aiter_bytes():
                     body += piece
                     if len(body) > _ANSWER_BYTES_MAX:
                         raise ToolFailed("output_too_large", f"Docker said more than {_ANSWER_BYTES_MAX} bytes")
+        except httpx2.ConnectError as exc:
+            raise ToolFailed("unavailable", f"Docker cannot be reached: {exc}", retryable=True) from exc
+        except (TimeoutError, httpx2.TimeoutException) as exc:  # it has heard the question, and may do as it says
+            raise ToolFailed("timeout", f"Docker has not answered in {_TIMEOUT_S:g} s", retryable=True) from exc
         except httpx2.HTTPError as exc:
             raise ToolFailed(
-                "unavailable", f"Docker does not answer: {type(exc).__name__}: {exc}", retryable=True
+                "connection_lost", f"Docker broke off: {type(exc).__name__}: {exc}", retryable=True
             ) from exc
         if response.status_code == 404:
             raise ToolFailed("not_found", _words(body))
         if response.status_code >= 400:
             raise ToolFailed("docker_error", _words(body), retryable=response.status_code >= 500)
-        return body
+        return bytes(body)
 
 
-def _words(body: bytes) -> str:
+def _words(body: bytearray) -> str:
     try:
         return str(msgspec.json.decode(body, type=dict[str, Any])["message"])[:500]
-    except (msgspec.DecodeError, KeyError):
+    except (msgspec.DecodeError, KeyError, RecursionError):
         return body.decode("utf-8", "replace")[:500]
 
 
@@ -153,20 +159,20 @@ class DockerLogs:
         path = f"/containers/{quote(arguments.container, safe='')}/logs"
         body = await self._daemon.asked("GET", path, stdout="1", stderr="1", tail=str(arguments.lines))
         spool = Spool(context.scratch / "log", head_bytes_max=OUTPUT_INLINE_MAX)
-        await spool.write(unframed(body))
+        await spool.write(await unblocked(lambda _: unframed(body)))
         return LogsResult(*await kept(spool, context))
 
 
 def unframed(body: bytes) -> bytes:
     """Return the text of a log: without a terminal, each piece has 8 bytes before it that say its stream and length."""
-    text, at = b"", 0
+    text, at = bytearray(), 0
     while at + 8 <= len(body):
         stream, length = struct.unpack_from(">BxxxI", body, at)
         if stream > 2 or body[at + 1 : at + 4] != b"\0\0\0":
             return body  # it has a terminal, and there are no frames
         text += body[at + 8 : at + 8 + length]
         at += 8 + length
-    return text if at else body
+    return bytes(text) if at else body
 
 
 class RestartArguments(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -19,7 +19,7 @@ from ..beneath import parent, shown, status, told
 from ..blocking import Stop, unblocked
 from ..files import PathText
 from ..http import Resolve, allowed_addresses, resolved
-from .git_repository import Git, Timeout, probe_git
+from .git_repository import Git, Timeout, check_own, probe_git
 
 _PORTS = {"http": 80, "https": 443}
 BranchName = Annotated[str, Meta(max_length=200, pattern="^[A-Za-z0-9_][A-Za-z0-9_./-]*$")]
@@ -121,9 +121,13 @@ def _is_there(target: Place) -> bool:
 def _inside_of_source(place: Place) -> Place:
     """Return where the source keeps its configuration: a bare repository has it in the folder itself."""
     for inside in (place.below(".git"), place):
-        with suppress(ToolFailed), told(inside.path):
-            status(inside.below("HEAD"))
-            return inside
+        try:
+            with told(inside.path):
+                status(inside.below("HEAD"))
+        except ToolFailed:
+            continue
+        check_own(inside)
+        return inside
     raise ToolFailed("not_a_repository", f"{place.path} is no git repository")
 
 
@@ -182,6 +186,7 @@ class GitCommit:
         place = context.guard.writable(arguments.repository)
         git = Git(context, arguments.timeout_s)
         await git.checked(place)
+        await git.check_alone(place)
         await git.in_repository(place, "add", "--all", "--", *(arguments.paths or (".",)))
         only = ("--", *arguments.paths) if arguments.paths else ()
         staged = await git.in_repository(place, "diff", "--cached", "--shortstat", "--no-renames", *only)

@@ -1,5 +1,6 @@
 """The tools that look at a git repository: its status, what differs, its history."""
 
+import re
 from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
@@ -188,4 +189,5 @@ class GitLog:
 
 def _commit(line: str) -> Commit:
     commit, at, author, subject = line.split("\t", 3)
-    return Commit(commit, author.rstrip(), int(at), subject.rstrip())
+    when = int(at) if re.fullmatch(r"-?[0-9]{1,15}", at) else 0  # a commit may have been written by anything
+    return Commit(commit, author.rstrip(), when, subject.rstrip())

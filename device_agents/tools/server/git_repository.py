@@ -4,6 +4,8 @@ A repository's own configuration can name programs: filters, hooks, a monitor, a
 keys, those that are known to start nothing may stand there; with any other the repository is refused.
 """
 
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,7 +17,7 @@ from msgspec import Meta
 from ...errors import ToolFailed
 from ...guard import Guard, Place
 from ..base import Context
-from ..beneath import kind_of, status, told
+from ..beneath import folder, kind_of, shown, status, told
 from ..blocking import unblocked
 from ..program import Launch
 from ..running import Ran, environment, exit_nonzero, ran
@@ -37,9 +39,10 @@ _HARMLESS_KEYS = (
     *("core.precomposeunicode", "core.symlinks", "core.autocrlf", "core.eol", "core.safecrlf", "core.abbrev"),
     *("core.compression", "core.quotepath", "core.sharedrepository", "extensions.objectformat", "init.defaultbranch"),
     *("remote.*.url", "remote.*.fetch", "remote.*.tagopt", "remote.pushdefault", "branch.*.remote", "branch.*.merge"),
-    *("branch.*.rebase", "user.name", "user.email", "pull.*", "push.default", "fetch.prune", "gc.*", "pack.*"),
+    *("branch.*.rebase", "user.name", "user.email", "pull.*", "push.default", "fetch.prune", "gc.auto", "pack.*"),
     *("color.*", "submodule.active", "advice.*"),
 )
+_LINK_TO_COMMIT = b"160000 "  # how a submodule stands in the index
 _SAFE = (
     *("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "credential.helper="),
     *("-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "submodule.recurse=false", "-c", "safe.directory=*"),
@@ -96,6 +99,18 @@ class Git:
                 reason = f"{inside.path}/config sets {key[:100]}, which may start a program"
                 raise ToolFailed("denied", f"{reason}; no setting of guard.toml allows it: use shell.run with git")
 
+    async def check_alone(self, place: Place) -> None:
+        """Raise ToolFailed if the repository has others inside: to see what has changed there, git runs there.
+
+        Then their configurations count, and what those start.
+        """
+        how = await self.in_repository(place, "ls-files", "--stage", "-z")
+        for line in (await how.stdout.whole()).split(b"\0"):
+            if line.startswith(_LINK_TO_COMMIT):
+                path = os.fsdecode(line.partition(b"\t")[2])
+                reason = f"{place.path} has another repository inside ({shown(path)[:200]}), which may start programs"
+                raise ToolFailed("denied", f"{reason}; no setting of guard.toml allows it: use shell.run with git")
+
     def _launch(self, words: tuple[str, ...], stdin: str, more: Mapping[str, str]) -> Launch:
         executable = Path(program("git", "git"))
         scratch = self.context.scratch
@@ -126,6 +141,12 @@ def _inside(place: Place) -> Place:
         raise ToolFailed("not_a_repository", f"{place.path} has no folder .git") from exc
     if kind_of(found.st_mode) != "folder":
         raise ToolFailed("not_a_repository", f"{inside.path} is no folder; a repository elsewhere is not followed")
+    check_own(inside)
+    return inside
+
+
+def check_own(inside: Place) -> None:
+    """Raise ToolFailed if what git keeps in this folder is not all there, but some of it leads elsewhere."""
     for name in ("commondir", "objects/info/alternates"):
         try:
             with told(inside.path):
@@ -134,10 +155,16 @@ def _inside(place: Place) -> Place:
             if exc.failure.code == "not_found":
                 continue
             raise
-        raise ToolFailed(
-            "denied", f"{inside.path} leads to another repository ({name}); no setting of guard.toml helps"
-        )
-    return inside
+        raise _leads_away(inside, name)
+    with told(inside.path), folder(inside) as opened:
+        for _, folders, files, here in os.fwalk(".", dir_fd=opened):
+            for name in (*folders, *files):
+                if stat.S_ISLNK(os.lstat(name, dir_fd=here).st_mode):
+                    raise _leads_away(inside, f"the link {name[:100]}")
+
+
+def _leads_away(inside: Place, name: str) -> ToolFailed:
+    return ToolFailed("denied", f"{inside.path} leads elsewhere ({shown(name)}); no setting of guard.toml helps")
 
 
 def _verb(words: tuple[str, ...]) -> str:

@@ -20,7 +20,7 @@ from msgspec import Meta, Struct
 from protocol.vocabulary import Effect
 
 from ...errors import ToolFailed
-from ...guard import Guard
+from ...guard import Guard, Place
 from ..base import ArtifactRef, Context, Grace
 from ..beneath import folder, told
 from ..blocking import unblocked
@@ -32,6 +32,7 @@ from ..spool import Spool
 
 SESSIONS_MAX = 8
 _PIECE_BYTES = 64 << 10
+_Key = tuple[str, str]  # a constellation, and the session's name in it
 
 
 class SessionArguments(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -70,7 +71,8 @@ class ShellSession:
 
     def __init__(self, idle_s: float) -> None:
         self._idle_s = idle_s
-        self._sessions: dict[tuple[str, str], _Session] = {}
+        self._sessions: dict[_Key, _Session] = {}
+        self._opening: set[_Key] = set()
 
     async def probe(self, guard: Guard) -> None:
         guard.check_shell()
@@ -80,10 +82,10 @@ class ShellSession:
         context.guard.check_shell()
         key = (context.attempt.partition("/")[0], arguments.session)
         session, opened = self._sessions.get(key), False
+        if key in self._opening or (session is not None and session.is_busy):
+            raise ToolFailed("session_busy", f"another star is using the session {arguments.session}", retryable=True)
         if session is None:
             session, opened = await self._opened(key, arguments, context), True
-        if session.is_busy:
-            raise ToolFailed("session_busy", f"another star is using the session {arguments.session}", retryable=True)
         stays = False
         session.begin()
         try:
@@ -110,15 +112,23 @@ class ShellSession:
             raise exit_nonzero("the command line", exit_code, stderr if stderr.count else stdout)
         return SessionResult(exit_code or 0, out, err, opened, not stays, out_artifact, err_artifact)
 
-    async def _opened(self, key: tuple[str, str], arguments: SessionArguments, context: Context) -> "_Session":
-        if len(self._sessions) >= SESSIONS_MAX:
-            idle = [(each.since, other) for other, each in self._sessions.items() if not each.is_busy]
-            if not idle:
-                raise ToolFailed("too_many_sessions", f"{SESSIONS_MAX} sessions are in use", retryable=True)
-            oldest = min(idle)[1]
-            await self._ended(oldest, self._sessions[oldest], Grace())
-        place = context.guard.readable(arguments.cwd)
-        own = await unblocked(lambda _: Path(tempfile.mkdtemp(prefix="galaxy-session-")))
+    async def _opened(self, key: _Key, arguments: SessionArguments, context: Context) -> "_Session":
+        self._opening.add(key)
+        try:
+            if len(self._sessions) + len(self._opening) > SESSIONS_MAX:
+                idle = [(each.since, other) for other, each in self._sessions.items() if not each.is_busy]
+                if not idle:
+                    raise ToolFailed("too_many_sessions", f"{SESSIONS_MAX} sessions are in use", retryable=True)
+                oldest = min(idle)[1]
+                await self._ended(oldest, self._sessions[oldest], Grace())
+            session = await self._started(key, context.guard.readable(arguments.cwd), context)
+            self._sessions[key] = session
+        finally:
+            self._opening.discard(key)
+        return session
+
+    async def _started(self, key: _Key, place: Place, context: Context) -> "_Session":
+        own, line = await unblocked(lambda _: Path(tempfile.mkdtemp(prefix="galaxy-session-"))), -1
         try:
             said = own / "said"
             os.mkfifo(said, 0o600)
@@ -128,18 +138,24 @@ class ShellSession:
             with told(place.path), folder(place) as opened:
                 program = Program(launch, cwd=named(opened, place.path))
         except BaseException:
+            if line >= 0:
+                os.close(line)
             shutil.rmtree(own, ignore_errors=True)
             raise
-        session = self._sessions[key] = _Session(program, line, own, lambda: self._expired(key))
-        await session.open()
+        session = _Session(program, line, own, lambda session: self._expired(key, session))
+        try:
+            await session.open()
+        except BaseException:
+            await session.end()
+            raise
         return session
 
-    def _expired(self, key: tuple[str, str]) -> None:
-        session = self._sessions.get(key)
-        if session is not None and not session.is_busy:
-            session.ending = asyncio.get_running_loop().create_task(self._ended(key, session, Grace()))
+    def _expired(self, key: _Key, session: "_Session") -> None:
+        if self._sessions.get(key) is session and not session.is_busy:
+            del self._sessions[key]  # at once: a call that comes now may not get it
+            session.ending = asyncio.get_running_loop().create_task(session.end())
 
-    async def _ended(self, key: tuple[str, str], session: "_Session", grace: Grace) -> None:
+    async def _ended(self, key: _Key, session: "_Session", grace: Grace) -> None:
         if self._sessions.get(key) is session:
             del self._sessions[key]
         await session.end()
@@ -148,7 +164,7 @@ class ShellSession:
 class _Session:
     """One shell that waits for lines."""
 
-    def __init__(self, program: Program, line: int, own: Path, expire: Callable[[], None]) -> None:
+    def __init__(self, program: Program, line: int, own: Path, expire: Callable[["_Session"], None]) -> None:
         self.is_busy = False
         self.since = time.monotonic()
         self.ending: asyncio.Task[None] | None = None
@@ -169,7 +185,7 @@ class _Session:
 
     def rest(self, idle_s: float) -> None:
         self.is_busy, self.since = False, time.monotonic()
-        self._timer = asyncio.get_running_loop().call_later(idle_s, self._expire)
+        self._timer = asyncio.get_running_loop().call_later(idle_s, self._expire, self)
 
     async def said(self, command: str, stdout: Spool, stderr: Spool, bytes_max: int) -> int | None:
         """Return the exit code of the command line, or None if the shell ended with it."""
@@ -198,8 +214,8 @@ class _Session:
         self._line = -1
         try:
             await self._program.gone()
-        finally:
-            shutil.rmtree(self._own, ignore_errors=True)
+        finally:  # where its command lines have left what they like
+            await unblocked(lambda _: shutil.rmtree(self._own, ignore_errors=True))
 
 
 async def _read_to(mark: bytes, output: StreamReader, spool: Spool, room: list[int]) -> bytes | None:

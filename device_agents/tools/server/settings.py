@@ -10,6 +10,7 @@ class DatabaseSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     url: Annotated[str, Meta(pattern="^(sqlite:///|postgres(ql)?://)")]  # sqlite:////var/lib/shop.db
     write: bool = False
+    superuser: bool = False  # whether the role in `url` may be one that reaches files and programs of the host
 
 
 class SshSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -26,8 +26,16 @@ from .settings import DatabaseSettings
 _CONNECT_S = 10.0
 _BATCH_ROWS = 500
 _STEPS_BETWEEN_LOOKS = 20_000
+_CELL_BYTES_MAX = 16 << 20
+_COLUMNS_MAX = 500
 _SQLITE = "sqlite:///"
 _HANDS_OFF = {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_PRAGMA}
+
+# Who may do this reads and writes the files of the database's host, or runs its programs, within a question too.
+_REACHES_OUT = """
+SELECT count(*) FROM pg_roles WHERE pg_has_role(session_user, oid, 'MEMBER') AND (rolsuper OR rolname IN
+    ('pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program'))
+"""
 
 Databases = dict[str, DatabaseSettings]
 
@@ -118,6 +126,12 @@ def _too_slow(arguments: SqlArguments) -> ToolFailed:
     return ToolFailed("timeout", f"the statement took more than {arguments.timeout_s:g} s", retryable=True)
 
 
+def _may_too_much(arguments: SqlArguments) -> ToolFailed:
+    table = f"server.databases.{arguments.database}"
+    reason = f"the role in {table}.url is a superuser, or may read and write files of the database's host"
+    return ToolFailed("denied", f"{reason}: name a plain one, or {table}.superuser = true in agent.toml would allow it")
+
+
 def _rows_kept(columns: list[str], arguments: SqlArguments, context: Context) -> RowsKept:
     bytes_max = context.guard.limits.output_bytes
     return RowsKept(columns, context.scratch / "rows.csv", bytes_max=bytes_max, rows_inline_max=arguments.limit)
@@ -133,6 +147,8 @@ def _said_to_sqlite(
         uri = f"file:{quote(path)}?mode={mode}"
         with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=arguments.timeout_s)) as base:
             base.set_progress_handler(lambda: stop.is_set() or time.monotonic() > ends, _STEPS_BETWEEN_LOOKS)
+            base.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _CELL_BYTES_MAX)
+            base.setlimit(sqlite3.SQLITE_LIMIT_COLUMN, _COLUMNS_MAX)
             base.set_authorizer(_keeps_to_the_file)
             base.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             base.set_authorizer(_keeps_to_the_statement)
@@ -181,6 +197,8 @@ async def _said_to_postgres(
     arguments: SqlArguments, database: DatabaseSettings, context: Context, *, write: bool
 ) -> tuple[RowsKept, Path | None]:
     async with _connected(database, arguments.timeout_s) as connection:
+        if not database.superuser and await connection.fetchval(_REACHES_OUT):
+            raise _may_too_much(arguments)
         transaction = connection.transaction(readonly=not write)
         await transaction.start()
         statement = await connection.prepare(arguments.sql)
@@ -195,8 +213,9 @@ async def _said_to_postgres(
             kept.count = _count(statement.get_statusmsg())
         else:  # such as COPY TO PROGRAM, which a transaction that only reads does not refuse
             raise ToolFailed("bad_query", "the statement gives no rows, and sql.query takes only such as do")
+        whole = await unblocked(lambda _: _finished(kept))
         await transaction.commit()
-        return kept, await unblocked(lambda _: kept.finish())
+        return kept, whole
 
 
 @asynccontextmanager
@@ -216,6 +235,8 @@ async def _connected(database: DatabaseSettings, timeout_s: float) -> AsyncItera
     except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as exc:
         raise _failed(exc, retryable=True) from exc
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.exceptions.DataError, ValueError) as exc:
+        if connection.is_closed():  # perhaps in the middle of the commit
+            raise ToolFailed("connection_lost", f"the connection to the database broke: {exc}"[:500]) from exc
         raise _failed(exc) from exc
     except OSError as exc:
         raise ToolFailed("connection_lost", f"the connection to the database broke: {exc}", retryable=True) from exc
@@ -228,6 +249,11 @@ def _kept(kept: RowsKept, rows: list[Any], stop: Stop) -> None:
         for row in rows:
             stop.check()
             kept.add(tuple(row))
+
+
+def _finished(kept: RowsKept) -> Path | None:
+    with told("the rows"):
+        return kept.finish()
 
 
 def _count(status: str) -> int:

@@ -75,11 +75,12 @@ class SshRun:
         context.guard.check_timeout(arguments.timeout_s)
         host = self._host(arguments)
         ssh: Any = await unblocked(lambda _: library("asyncssh", "ssh"))
+        keys = await unblocked(lambda _: _keys(ssh, host))
         begun = time.monotonic()
         stdout = Spool(context.scratch / "stdout", head_bytes_max=OUTPUT_INLINE_MAX)
         stderr = Spool(context.scratch / "stderr", head_bytes_max=OUTPUT_INLINE_MAX)
         try:
-            async with asyncio.timeout(arguments.timeout_s), _connection(ssh, host) as connection:
+            async with asyncio.timeout(arguments.timeout_s), _connection(ssh, host, keys) as connection:
                 exit_code = await _ran(connection, arguments, (stdout, stderr), context.guard.limits.output_bytes)
         except TimeoutError:
             raise ToolFailed("timeout", f"not done on {arguments.host} after {arguments.timeout_s:g} s") from None
@@ -103,23 +104,35 @@ class SshRun:
         host = self._hosts.get(name)
         if host is None:
             raise ToolFailed("denied", f"no host {name!r} is named; a table [server.ssh.NAME] in agent.toml does it")
+        # A pattern may match such a name, and the host's shell would read another one.
+        if "=" in wanted or ".." in wanted.split("/"):
+            raise ToolFailed("bad_arguments", f"{wanted[:200]!r} is no program: no = and no .. in its name")
         if not any(fnmatchcase(wanted, pattern) for pattern in host.programs):
             setting = f"server.ssh.{name}.programs in agent.toml"
             raise ToolFailed("denied", f"{wanted} may not be run on {name}; its name in {setting} would allow it")
         return host
 
 
-def _connection(ssh: Any, host: SshSettings) -> Any:
+def _keys(ssh: Any, host: SshSettings) -> tuple[Any, Any]:
+    """Return the one key that is shown, and the one that the host must have; raise ToolFailed bad_key."""
+    try:
+        with told(host.key):
+            key = ssh.read_private_key(str(Path(host.key).expanduser()))
+        return key, ssh.import_known_hosts(f"[{host.host}]:{host.port} {host.host_key}\n{host.host} {host.host_key}\n")
+    except ValueError as exc:  # of which the library's own errors of keys are kinds
+        raise ToolFailed(
+            "bad_key", f"{host.key}, or host_key in agent.toml, is no key that can be used: {exc}"
+        ) from exc
+
+
+def _connection(ssh: Any, host: SshSettings, keys: tuple[Any, Any]) -> Any:
     """Return what connects: with the one key, to the one host key, and with nothing of the user's own settings."""
-    with told(host.key):
-        key = ssh.read_private_key(str(Path(host.key).expanduser()))
-    known = ssh.import_known_hosts(f"[{host.host}]:{host.port} {host.host_key}\n{host.host} {host.host_key}\n")
     return ssh.connect(
         host.host,
         host.port,
         username=host.user,
-        client_keys=[key],
-        known_hosts=known,
+        client_keys=[keys[0]],
+        known_hosts=keys[1],
         config=[],
         agent_path=None,
         agent_forwarding=False,
@@ -131,13 +144,18 @@ def _connection(ssh: Any, host: SshSettings) -> Any:
 
 
 async def _ran(connection: Any, arguments: SshArguments, spools: tuple[Spool, Spool], bytes_max: int) -> int:
-    process = await connection.create_process(shlex.join(arguments.argv), encoding=None)
-    with suppress(BrokenPipeError):  # it ended without having read it
-        process.stdin.write(arguments.stdin.encode())
-        process.stdin.write_eof()
-    out, err = spools
-    await side_by_side(_read(process.stdout, out, spools, bytes_max), _read(process.stderr, err, spools, bytes_max))
-    how = await process.wait(check=False)
+    try:
+        process = await connection.create_process(shlex.join(arguments.argv), encoding=None)
+        with suppress(BrokenPipeError):  # it ended without having read it
+            process.stdin.write(arguments.stdin.encode())
+            process.stdin.write_eof()
+        out, err = spools
+        await side_by_side(_read(process.stdout, out, spools, bytes_max), _read(process.stderr, err, spools, bytes_max))
+        how = await process.wait(check=False)
+    except OSError as exc:  # from here on the program may run there
+        raise ToolFailed("connection_lost", f"{arguments.host}: {exc.strerror or exc}") from exc
+    if how.exit_status is None and how.exit_signal is None:
+        raise ToolFailed("connection_lost", f"{arguments.host} has not told how {arguments.argv[0]} ended")
     return -1 if how.exit_status is None else int(how.exit_status)
 
 

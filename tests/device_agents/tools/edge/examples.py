@@ -1,6 +1,7 @@
 """One example of each tool of the edge's pack."""
 
 import asyncio
+import time
 from pathlib import Path
 
 from device_agents.tools.edge.store import Reading, SeriesStore
@@ -48,8 +49,9 @@ EXAMPLES: dict[str, Example] = {
     ),
     "sensor.read": Example(
         Effect.PURE,
-        works=lambda bench: {"sensor": "boiler"},
+        works=lambda bench: kept(bench, "boiler", time.time()) | {"sensor": "boiler"},
         refused=lambda bench: {"sensor": "safe"},
+        slow=lambda bench: {"sensor": "boiler", "timeout_s": 60},
         peer=a_broker,
         settings=at_the_broker,
     ),
@@ -65,7 +67,7 @@ EXAMPLES: dict[str, Example] = {
     "series.query": Example(Effect.PURE, works=lambda bench: {"series": "x"}),
     "series.watch": Example(
         Effect.PURE,
-        works=lambda bench: kept(bench) | {"series": "x", "above": 50.0},
+        works=lambda bench: kept(bench, "x", 1.0) | {"series": "x", "above": 50.0},
         slow=lambda bench: {"series": "y", "above": 50.0},
     ),
     "onnx.run": Example(
@@ -91,7 +93,7 @@ EXAMPLES: dict[str, Example] = {
 }
 
 
-def kept(bench: Bench) -> dict[str, object]:
-    """Keep a reading that is above the line already."""
-    asyncio.run(SeriesStore(10).add(bench.work.parent, [Reading("x", 1.0, 51.0)]))
+def kept(bench: Bench, series: str, at: float) -> dict[str, object]:
+    """Keep a reading, which is above the line already."""
+    asyncio.run(SeriesStore(10).add(bench.work.parent, [Reading(series, at, 51.0)]))
     return {}

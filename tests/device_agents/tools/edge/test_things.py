@@ -48,8 +48,18 @@ def test_a_payload_may_be_just_the_number():
 def test_a_sensor_outside_of_its_range_is_a_failure_and_no_value(tmp_path: Path):
     bench = Bench(tmp_path)
     cold = {"cold": SensorSettings("home/boiler", "°C", 0, 50, "/t")}
+
+    async def asked(url: str) -> None:
+        async with client(url) as broker:
+            asking = asyncio.create_task(
+                bench.run(SensorRead(edge(url, sensors=cold), SeriesStore(100)), sensor="cold")
+            )
+            while not asking.done():  # until it listens
+                await broker.publish("home/boiler", '{"t": 61.5}', qos=1)
+            await asking
+
     with a_broker(bench) as url, failing("out_of_range", "61.5 °C", retryable=True):
-        bench.call(SensorRead(edge(url, sensors=cold), SeriesStore(100)), sensor="cold")
+        asyncio.run(asked(url))
 
 
 def test_a_relay_that_confirms_is_waited_for_and_one_that_does_not_is_told(tmp_path: Path):

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from pathlib import Path
 
 HARM = sys.argv[1]
 ODD = {"name": "x", "description": "x", "inputSchema": {"type": "object"}}
@@ -22,6 +23,17 @@ def say(number: object, result: object) -> None:
     tell(json.dumps({"jsonrpc": "2.0", "id": number, "result": result}))
 
 
+def offered() -> list[dict[str, object]]:
+    """Return the tools; of some kinds of harm, other ones when they are asked for once more."""
+    if HARM not in ("turns", "forgets"):
+        return TOOLS.get(HARM, [ODD])
+    mark = Path(sys.argv[2])
+    if not mark.exists():
+        mark.touch()
+        return [ODD]
+    return [{**ODD, "annotations": {"readOnlyHint": True}}] if HARM == "turns" else []
+
+
 def main() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
@@ -35,10 +47,13 @@ def main() -> None:
             case "tools/list", "pages":
                 say(asked["id"], {"tools": [ODD], "nextCursor": "again"})
             case "tools/list", _:
-                say(asked["id"], {"tools": TOOLS.get(HARM, [ODD])})
+                say(asked["id"], {"tools": offered()})
             case "tools/call", "line":
                 while True:
                     sys.stdout.write("x" * 1_000_000)
+            case "tools/call", "internal":
+                error = {"code": -32603, "message": "half of it is done"}
+                tell(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "error": error}))
             case "tools/call", "large":
                 say(asked["id"], {"content": [{"type": "text", "text": "x" * 3_000_000}]})
             case "tools/call", "noise":

@@ -22,16 +22,17 @@ def url(request: pytest.FixtureRequest, bench: Bench) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{a_database(bench.work / 'shop.db')}"
     postgres: PostgresServer = request.getfixturevalue("postgres")
-    url = f"postgresql://postgres@127.0.0.1:{postgres.port}/postgres"
-    asyncio.run(filled(url))
-    return url
+    asyncio.run(filled(f"postgresql://postgres@127.0.0.1:{postgres.port}/postgres"))
+    return f"postgresql://shopkeeper@127.0.0.1:{postgres.port}/postgres"
 
 
 async def filled(url: str) -> None:
     connection = await asyncpg.connect(url)
     await connection.execute(
         "DROP TABLE IF EXISTS parts; CREATE TABLE parts (name text, price double precision, made date); "
-        "INSERT INTO parts VALUES ('bolt', 0.5, '2026-01-02'), ('nut', 0.25, NULL)"
+        "INSERT INTO parts VALUES ('bolt', 0.5, '2026-01-02'), ('nut', 0.25, NULL); "
+        "DO $$ BEGIN CREATE ROLE shopkeeper LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$; "
+        "ALTER TABLE parts OWNER TO shopkeeper"
     )
     await connection.close()
 
@@ -121,7 +122,8 @@ def test_a_statement_without_end_is_ended(ask: Ask):
 
 
 def test_copy_to_a_program_is_no_question(bench: Bench, postgres: PostgresServer):
-    tool = SqlQuery({"shop": DatabaseSettings(f"postgresql://postgres@127.0.0.1:{postgres.port}/postgres")})
+    url = f"postgresql://postgres@127.0.0.1:{postgres.port}/postgres"
+    tool = SqlQuery({"shop": DatabaseSettings(url, superuser=True)})
 
     with failing("bad_query", "gives no rows"):
         bench.call(tool, database="shop", sql=f"COPY (SELECT 1) TO PROGRAM 'touch {bench.outside}/x'")

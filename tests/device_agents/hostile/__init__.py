@@ -1,0 +1,1 @@
+"""Hostile files, made as they are needed."""
