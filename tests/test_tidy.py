@@ -68,7 +68,6 @@ CALLS: dict[str, Exceptions] = {
         "nebulabench/dispatch.py": "looks whether a run has ended, seldom, so as not to disturb it",
         "nebulabench/world/*": "in virtual time nobody waits",
         "tests/device_agents/tools/mcp/*_server.py": "a server that takes long is what is under test",
-        "tests/brokers.py": "looks whether a process is there; it tells nobody",
         "tests/simulation/test_loop.py": "in virtual time nobody waits",
         "nebulabench/soak.py": "the moments between two kills are what is under test",
     },

@@ -68,6 +68,14 @@ class Program:
             except subprocess.TimeoutExpired:
                 self.kill()
 
+    def wait_until_it_says(self, words: str, within_s: float = START_WITHIN_S) -> None:
+        """Return when these words stand in its log; raise DidNotStart."""
+        deadline = time.monotonic() + within_s
+        while words not in self.said():
+            if time.monotonic() > deadline or (self.process and self.process.poll() is not None):
+                raise DidNotStart(f"{self.name} does not say {words!r}: {self.said()}")
+            time.sleep(LOOK_EVERY_S)
+
     def said(self) -> str:
         """Return the end of what it said."""
         return self.log.read_text("utf-8", "replace")[-4000:]

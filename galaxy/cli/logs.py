@@ -1,9 +1,14 @@
 """Log lines on stderr: one constant message each, with its facts behind it."""
 
+import io
 import logging
 import sys
+from collections.abc import MutableMapping
+from typing import Any, TextIO
 
 import structlog
+
+from .plain import plain
 
 # Their debug lines hold headers, and with these keys; or frames, and with these the tokens of sessions.
 TELLTALES = frozenset({"httpx2", "httpcore2", "openai", "websockets", "uvicorn"})
@@ -21,9 +26,8 @@ def log_to_stderr(level: str) -> None:
             ],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.dev.ConsoleRenderer(
-                    colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-                ),
+                _plain_values,
+                structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_plain_traceback),
             ],
         )
     )
@@ -31,6 +35,17 @@ def log_to_stderr(level: str) -> None:
     logging.basicConfig(handlers=[handler], level=level.upper())
     for library in ("httpx2", "alembic", "uvicorn"):
         logging.getLogger(library).setLevel(logging.WARNING)
+
+
+def _plain_values(logger: object, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Return what is logged with each text plain: reasons and names may be the words of strangers."""
+    return {name: plain(value) if isinstance(value, str) else value for name, value in line.items()}
+
+
+def _plain_traceback(target: TextIO, exc_info: Any) -> None:
+    written = io.StringIO()
+    structlog.dev.plain_traceback(written, exc_info)
+    target.write(plain(written.getvalue()))
 
 
 def tells_no_secret(record: logging.LogRecord) -> bool:

@@ -1,7 +1,10 @@
 """The command: what it prints, how it ends, the story it tells and how small it makes it."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 from typer.testing import CliRunner
 
@@ -9,8 +12,15 @@ from nebulabench.__main__ import app
 from nebulabench.world.defects import DEFECTS, switched_on
 from nebulabench.world.plan import planned
 from nebulabench.world.shrink import shrunk
-from nebulabench.world.simulate import several, simulated
+from nebulabench.world.simulate import simulated
 
+ROOT = Path(__file__).parents[2]
+SEVERAL = """\
+from nebulabench.world.simulate import several
+
+if __name__ == "__main__":
+    print([verdict.seed for verdict in several(range(4), "mild", 2)])
+"""
 SLOTS = next(defect for defect in DEFECTS if defect.name == "slots are not counted")
 
 
@@ -66,5 +76,10 @@ def test_a_plan_that_breaks_a_rule_is_made_small_and_still_breaks_it():
     assert shrunk(whole) is whole, "nothing is wrong with it"
 
 
-def test_seeds_over_several_processes_come_back_in_their_order():
-    assert [verdict.seed for verdict in several(range(4), "mild", 2)] == [0, 1, 2, 3]
+def test_seeds_over_several_processes_come_back_in_their_order(tmp_path: Path):
+    # In a process of its own: what tracks a pool's resources stays, and other tests look for processes that were left.
+    script = tmp_path / "several.py"
+    script.write_text(SEVERAL, "utf-8")
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=100, check=True, cwd=ROOT)
+
+    assert ran.stdout == "[0, 1, 2, 3]\n"

@@ -40,8 +40,10 @@ def shown(folder: Path) -> dict[str, Any]:
         timeout=WITHIN_S,
         check=False,
     )
-    assert (ran.returncode, ran.stderr) == (0, ""), ran.stderr
+    assert ran.stdout, ran.stderr
     found: dict[str, Any] = json.loads(ran.stdout)
+    failed = {each["id"]: (each["failure"], each["attempts"]) for each in found["stars"] if each["state"] == "failed"}
+    assert (ran.returncode, ran.stderr, failed) == (0, "", {})
     return found
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import aiomqtt
 import pytest
 
+from galaxy.cli.cold_store.world import mqtt_broker
 from galaxy.cli.local import LocalGalaxy, local_galaxy
-from tests.brokers import mqtt_broker
 
 SETTINGS = """\
 [edge]

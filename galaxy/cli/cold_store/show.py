@@ -40,7 +40,7 @@ def shown(folder: Path, *, as_json: bool, keep: Path | None) -> dict[str, Any]:
             out.print(text, style="dim")
 
     say("starting a node, a broker with three sensors, a form, and a phone ...")
-    with local_galaxy(folder, serve=["--log-level", "warning"]) as galaxy, world(galaxy, folder) as around:
+    with local_galaxy(folder, serve=["--log-level", "warning"]) as galaxy, world(folder) as around:
         _join(galaxy, around, folder, say)
         galaxy.wait_for_agents()
         galaxy.wait_until(lambda: _all_able(galaxy), "a device has not all of its tools")

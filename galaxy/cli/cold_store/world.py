@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..local import LocalGalaxy, Program, free_port
+from ..local import Program, free_port
 from .constellation import SHELVES
 from .form import Form
 
@@ -73,12 +73,12 @@ def lacking() -> list[str]:
 
 
 @contextmanager
-def world(galaxy: LocalGalaxy, folder: Path) -> Iterator[World]:
-    """Lend it, around a galaxy whose agents will come; end all of it afterwards."""
+def world(folder: Path) -> Iterator[World]:
+    """Lend it, for agents that will have their folders here; end all of it afterwards."""
     with ExitStack() as lent:
         form = lent.enter_context(Form().served())
-        broker = lent.enter_context(_broker(galaxy, folder / "broker"))
-        phone = lent.enter_context(_phone(galaxy, folder / "phone"))
+        broker = lent.enter_context(mqtt_broker(folder / "broker"))
+        phone = lent.enter_context(_phone(folder / "phone"))
         adb_port = free_port()
         lent.callback(_end_adb, adb_port, folder)
         lent.enter_context(_measured(broker))
@@ -86,23 +86,24 @@ def world(galaxy: LocalGalaxy, folder: Path) -> Iterator[World]:
 
 
 @contextmanager
-def _broker(galaxy: LocalGalaxy, folder: Path) -> Iterator[str]:
-    folder.mkdir()
-    mqtt, log = free_port(), folder / "log"
+def mqtt_broker(folder: Path) -> Iterator[str]:
+    """Yield the URL of a broker that keeps what it keeps in the folder: the MQTT mode of the NATS server."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mqtt = free_port()
     settings = folder / "nats.conf"
     settings.write_text(_BROKER.format(port=free_port(), folder=folder / "kept", mqtt=mqtt), "utf-8")
-    program = Program("broker", [_found("nats-server") or "", "-c", str(settings)], log)
+    program = Program("broker", [_found("nats-server") or "nats-server", "-c", str(settings)], folder / "log")
     with _running(program):
-        galaxy.wait_until(lambda: "Server is ready" in program.said(), f"the broker does not start: {program.said()}")
+        program.wait_until_it_says("Server is ready")
         yield f"mqtt://127.0.0.1:{mqtt}"
 
 
 @contextmanager
-def _phone(galaxy: LocalGalaxy, folder: Path) -> Iterator[str]:
+def _phone(folder: Path) -> Iterator[str]:
     folder.mkdir()
     program = Program("phone", [sys.executable, "-m", "tests.phone", "--folder", str(folder)], folder / "log")
     with _running(program):
-        galaxy.wait_until(lambda: "\n" in program.said(), f"the phone does not start: {program.said()}")
+        program.wait_until_it_says("\n")
         yield str(json.loads(program.said().splitlines()[0])["serial"])
 
 

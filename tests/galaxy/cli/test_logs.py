@@ -74,3 +74,24 @@ def test_a_key_stands_in_no_line_of_a_log_even_with_debug(program: str, answer: 
     assert keys == {f"Bearer {KEY}"}
     assert "a debug line of ours" in ran.stderr
     assert KEY not in ran.stderr + ran.stdout
+
+
+SAID = """
+import logging
+from galaxy.cli.logs import log_to_stderr
+
+log_to_stderr("info")
+log = logging.getLogger("galaxy.test")
+log.warning("refused", extra={"reason": "\\x1b]0;mine\\x07\\x1b[2J"})
+try:
+    raise ValueError("\\x1b[2Jgone")
+except ValueError:
+    log.exception("a question crashed")
+"""
+
+
+def test_a_strangers_words_steer_no_terminal_of_the_node():
+    ran = subprocess.run([sys.executable, "-c", SAID], capture_output=True, text=True, timeout=30, check=True)
+
+    assert {sign for sign in ran.stderr if not sign.isprintable()} == {"\n"}
+    assert "]0;mine" in ran.stderr

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from device_agents.tools import Settings
 from device_agents.tools.edge.settings import EdgeSettings, ModelSettings, RelaySettings, SensorSettings
-from tests.brokers import mqtt_broker
+from galaxy.cli.cold_store.world import mqtt_broker
 from tests.onnx_models import endless, too_warm
 
 from ..bench import Bench
