@@ -37,6 +37,8 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 _PIECE_BYTES = 64 << 10
 _PATIENCE_S = 5.0  # between SIGTERM and SIGKILL when the agent is dead
 _TAIL_BYTES = 2_000
+_BASE_CHARS_MAX = 36  # 107 for a Unix socket's name, less our folder and `org.chromium.Chromium.XXXXXX/SingletonSocket`
+_SHORT_BASE = "/tmp"  # noqa: S108  # a folder of our own is made in it
 # Chromium reads commands at 3 and answers at 4. The shell outlives it, to take its folder away.
 _SCRIPT = 'exec 3<&0 4>&1; trap : TERM; "$@" 0</dev/null 1>&2 & exec 3<&- 4>&-; wait $!; wait; rm -rf -- "$OWN_FOLDER"'
 _FEATURES_OFF = (
@@ -101,11 +103,19 @@ def program(settings: BrowserSettings) -> Path:
     raise ToolFailed(wanted.MISSING, f"{said}, or name a browser as desktop.browser.chromium in agent.toml")
 
 
+def _base() -> str:
+    """Return where the browser's folder is made: it keeps a socket there, and the name of a socket has a limit."""
+    usual = tempfile.gettempdir()
+    return usual if len(usual) <= _BASE_CHARS_MAX or not os.access(_SHORT_BASE, os.W_OK) else _SHORT_BASE
+
+
 class Chromium:
     """A browser and the door to it. It has a folder from the beginning, and runs when it is started."""
 
     def __init__(self) -> None:
-        self.own = Path(tempfile.mkdtemp(prefix="galaxy-browser-"))  # at once, so that nothing comes between
+        self.own = Path(
+            tempfile.mkdtemp(prefix="galaxy-browser-", dir=_base())
+        )  # at once, so that nothing comes between
         self._program: Program | None = None
         self._commands = -1
         self._outputs: tuple[StreamReader, StreamReader] | None = None

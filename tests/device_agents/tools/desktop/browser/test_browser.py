@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -281,6 +282,19 @@ def test_one_browser_too_many_ends_the_one_that_was_idle_for_longest(bench: Benc
         assert len(browser.sessions()._open) == 2
 
     told(story, bench, sessions_max=2)
+
+
+def test_a_browser_starts_however_long_the_name_of_the_temporary_folder_is(
+    bench: Bench, site: PageServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    long = tmp_path / ("x" * 60)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+
+    async def story(browser: Browser) -> None:
+        assert (await browser("read", url=site.url("/form"))).title
+
+    told(story, bench)
 
 
 def test_a_browser_that_nobody_uses_ends_by_itself(bench: Bench, site: PageServer):
