@@ -79,7 +79,8 @@ def join_command(
         join(folder, url.rstrip("/"), token, name)
     except (JoinRefused, NotJoined) as exc:
         _fail(REFUSED, str(exc))
-    typer.echo(f"{name} has joined {url}. What it allows is in {folder / GUARD_FILE}. Next: galaxy-agent run")
+    where = "" if state == DEFAULT_STATE else f" --state {state}"
+    typer.echo(f"{name} has joined {url}. What it allows is in {folder / GUARD_FILE}. Next: galaxy-agent run{where}")
 
 
 @app.command()

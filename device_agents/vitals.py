@@ -24,10 +24,10 @@ BATTERY_LOW = 0.15  # where new work ends: the way past it is told at once, howe
 
 async def tell(read: Callable[[], Vitals] | None, say: Callable[[Message], bool]) -> None:
     """Say for ever how the device is, whenever that is worth it; `say` returns whether there was anyone to hear it."""
-    said = Vitals()
+    said: Vitals | None = None  # by this start of the agent: what an earlier one told may no longer be so
     while read:
         vitals = await unblocked(lambda _: read())
-        if is_news(said, vitals) and say(VitalsTold(vitals)):
+        if (said is None or is_news(said, vitals)) and say(VitalsTold(vitals)):
             said = vitals
         await asyncio.sleep(TELL_EVERY_S)
 

@@ -266,7 +266,8 @@ async def _arguments(assign: Assign, tool: Tool, shelf: ArtifactShelf) -> Any:
         document = await with_artifacts(document, tool.Arguments, shelf)
         return msgspec.convert(document, tool.Arguments)
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as exc:
-        raise ToolFailed("bad_arguments", f"{assign.tool}: {exc}") from exc
+        known = ", ".join(field.encode_name for field in msgspec.structs.fields(tool.Arguments))
+        raise ToolFailed("bad_arguments", f"{assign.tool}: {exc}; it takes {known or 'nothing'}") from exc
 
 
 def _shelf_for(assign: Assign, bench: Bench) -> TimedShelf:

@@ -1,13 +1,11 @@
 """What a device has, for its tools to know: `agent.toml`, beside `guard.toml`, which says what is allowed."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
-
-from protocol.vocabulary import Vitals
 
 from .desktop.settings import DesktopSettings
 from .edge.settings import EdgeSettings
@@ -18,10 +16,24 @@ from .server.settings import ServerSettings
 AGENT_FILE = "agent.toml"
 
 
+VitalName = Literal[
+    "load",
+    "memory_free",
+    "disk_free_bytes",
+    "battery",
+    "charging",
+    "metered",
+    "temperature_c",
+    "in_use",
+    "locked",
+    "link_bytes_per_s",
+]
+
+
 class VitalsSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """What Galaxy is told of how the device is."""
 
-    tell: tuple[str, ...] = Vitals.__struct_fields__
+    tell: tuple[VitalName, ...] = get_args(VitalName)
     metered: bool | None = None  # whether the network costs by the byte; no system is asked
 
 

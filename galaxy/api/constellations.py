@@ -24,7 +24,7 @@ from ..core.events import (
 from ..core.goal import REPAIR, Planning
 from ..core.star import Line, Star
 from ..core.states import ConstellationState
-from ..planner.ladder import EXTERNAL
+from ..planner.ladder import EXTERNAL, LLM
 from ..views import analysis, pictures
 from . import schemas, shown, words
 from .dry_run import dry_run
@@ -183,6 +183,8 @@ def _planning(node: Parts, body: schemas.ConstellationIn) -> Planning:
     planning = planning_of(body.planning, for_goal=body.goal is not None)
     if planning.planner not in (known := [*node.planners, REPAIR, EXTERNAL]):
         text = f"there is no planner {planning.planner!r} here; there is {', '.join(sorted(known))}"
+        if planning.planner == LLM:
+            text += "; set GALAXY_LLM_URL before `galaxy serve`, and there will be one"
         raise Problem(422, "invalid-request", text, place="/planning/planner")
     return planning
 

@@ -120,7 +120,9 @@ def _refuse(answer: httpx2.Response) -> None:
         words += [f"  {error['place']}: {error['message']}" for error in problem.get("errors", [])[1:]]
         if problem.get("place"):
             words[0] += f" (at {problem['place']})"
-        if problem.get("next"):
+        if answer.status_code == httpx2.codes.UNAUTHORIZED:
+            words.append("export GALAXY_TOKEN=..., or --token; a lost one is made anew by `galaxy token reset`")
+        elif problem.get("next"):
             words.append(problem["next"])
         text = "\n".join(words)
     except (ValueError, KeyError, TypeError):

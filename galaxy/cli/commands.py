@@ -11,7 +11,7 @@ import yaml
 
 from .changes import foreseen
 from .client import Client, connected, path_of
-from .exits import CONSTELLATION_FAILED, REFUSED, fail
+from .exits import CONSTELLATION_FAILED, INTERRUPTED, REFUSED, fail
 from .plain import plain_json
 from .progress import Watched
 from .show import clock, console, listing, live, summary_table
@@ -200,7 +200,14 @@ def follow(
     `heard` is told each event as well.
     """
     watched, out = Watched(constellation), console()
-    watched.look(client.get(path_of("constellations", constellation)))
+    first = client.get(path_of("constellations", constellation))
+    watched.look(first)
+    if not quiet:
+        out.print(f"{constellation}: {len(first['stars'])} stars" if first["stars"] else f"{constellation}: planned")
+        stuck = [star for star in first["stars"] if star["state"] == "ready" and star["wait"]]
+        for star in stuck:
+            if not star["wait"]["candidates"]:
+                out.print(f"{star['id']} waits: {star['wait']['reason']}")
     if quiet:
         for event in client.follow(constellation):
             heard(event)
@@ -221,7 +228,10 @@ def follow(
 
 
 def _follow_to_exit(client: Client, constellation: str, *, as_json: bool) -> None:
-    picture = follow(client, constellation, quiet=as_json)
+    try:
+        picture = follow(client, constellation, quiet=as_json)
+    except KeyboardInterrupt:
+        fail(INTERRUPTED, f"it goes on: galaxy watch {constellation}, galaxy cancel {constellation}")
     if as_json:
         print_json(picture)
     if picture["state"] != "succeeded":

@@ -14,7 +14,7 @@ import typer
 from . import cold_store, second_act
 from .client import connected
 from .commands import follow
-from .exits import CONSTELLATION_FAILED, INTERRUPTED, UNREACHABLE, fail
+from .exits import CONSTELLATION_FAILED, INTERRUPTED, REFUSED, UNREACHABLE, fail
 from .local import DidNotStart, LocalGalaxy, local_galaxy
 from .show import console
 
@@ -44,6 +44,8 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, and nothing else")] = False,
 ) -> None:
     """Show it: parallel branches, bindings, conditions, retries, skips; then rewriting. Leaves nothing behind."""
+    if keep and not full:
+        fail(REFUSED, "--keep is for the pictures of --full")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with tempfile.TemporaryDirectory(prefix="galaxy-demo-", ignore_cleanup_errors=True) as folder:

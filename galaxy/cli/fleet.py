@@ -1,5 +1,6 @@
 """The commands about devices and tokens."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,6 +8,7 @@ import typer
 
 from .client import connected, path_of
 from .commands import DEFAULT_URL, AsJson, Reason, Token, Url, print_json
+from .exits import REFUSED, fail
 from .show import clock, console, listing
 
 devices_app = typer.Typer(help="Devices: list, look, drain, revoke.", invoke_without_command=True)
@@ -31,7 +33,7 @@ def devices(context: typer.Context, as_json: AsJson = False, url: Url = DEFAULT_
             one["kind"],
             _presence(one),
             f"{one['held']}/{one['slots']}",
-            len(one["tools"]),
+            _tools(one),
             " ".join(f"{key}={value}" for key, value in one["labels"].items()),
             _vitals(one["vitals"]),
             clock(one["suspected_at"] or one["since"]),
@@ -42,18 +44,46 @@ def devices(context: typer.Context, as_json: AsJson = False, url: Url = DEFAULT_
 
 
 @devices_app.command("get")
-def get_device(device: DeviceId, as_json: AsJson = False, url: Url = DEFAULT_URL, token: Token = "") -> None:
-    """Show a device with its tools."""
+def get_device(
+    device: DeviceId,
+    tool: Annotated[str, typer.Option(help="Only this tool, as JSON: the schemas of what it takes and gives")] = "",
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+) -> None:
+    """Show a device with its tools, or what one of them takes and gives."""
     with connected(url, token) as client:
         found = client.get(path_of("devices", device))
+    if tool:
+        print_json(_one_tool(found, tool))
+        return
     if as_json:
         print_json(found)
         return
-    rows = [(tool["name"], tool["effect"], tool["description"].split("\n")[0]) for tool in found["tools"]]
+    withdrawn = found["withdrawn"]
+    rows = [(each["name"], each["effect"], _does(each, withdrawn.get(each["name"], ""))) for each in found["tools"]]
     console().print(f"{found['id']}: {_presence(found)}, {found['held']} of {found['slots']} slots held")
     for why in filter(None, (found["suspected"], found["draining"], found["reason"])):
         console().print(why)
     console().print(listing(("tool", "effect", "does"), rows))
+
+
+def _does(tool: dict[str, Any], withdrawn: str) -> str:
+    """Return the first line of what a tool says of itself, or why it does not work just now."""
+    return f"withdrawn: {withdrawn}" if withdrawn else str(tool["description"].split("\n")[0])
+
+
+def _tools(device: dict[str, Any]) -> str:
+    withdrawn = len(device["withdrawn"])
+    return f"{len(device['tools']) - withdrawn} (+{withdrawn} withdrawn)" if withdrawn else str(len(device["tools"]))
+
+
+def _one_tool(device: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] | None = next((each for each in device["tools"] if each["name"] == name), None)
+    if found is None:
+        near = get_close_matches(name, [each["name"] for each in device["tools"]], n=3)
+        fail(REFUSED, f"{device['id']} has no tool {name}" + (f"; it has {', '.join(near)}" if near else ""))
+    return found
 
 
 @devices_app.command("drain")
@@ -98,7 +128,6 @@ def reset_token(
 
     from ..node import Settings, new_api_token
     from ..store.errors import StoreError
-    from .exits import REFUSED, fail
 
     given = {"data": data, "database": database}
     try:

@@ -59,9 +59,11 @@ def live(out: Console, watched: Watched) -> Iterator[Any]:
 
 def progress_table(watched: Watched) -> Table:
     """Return the stars with their states; of a large constellation, those that have something to tell."""
-    table = Table(title=f"{watched.name or watched.id}: {watched.state}", title_justify="left", box=None)
-    for heading in ("", "star", "state", "device", "tries", "ran", ""):
+    title = f"{watched.name or watched.id}: {watched.state}"
+    table = Table(title=title, title_justify="left", box=None, expand=True)
+    for heading in ("", "star", "state", "device", "tries", "ran"):
         table.add_column(heading, overflow="ellipsis", no_wrap=True)
+    table.add_column("", overflow="ellipsis", no_wrap=True, ratio=1)  # what is long has what the others leave
     for line in _most_telling(list(watched.stars.values())):
         table.add_row(*_cells(line), Text(plain(line.remark), style="dim"))
     if len(watched.stars) > LIVE_ROWS_MAX:

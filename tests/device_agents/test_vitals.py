@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from device_agents import vitals as own
-from device_agents.tools.settings import VitalsSettings
+from device_agents.tools.settings import BadSettings, VitalsSettings, load
 from device_agents.vitals import is_news, reader, tell
 from protocol.messages import Message, VitalsTold
 from protocol.vocabulary import Vitals
@@ -32,6 +32,30 @@ def test_what_the_pack_knows_goes_before_what_the_machine_does_and_the_owners_wo
 
     assert (found.battery, found.charging, found.metered, found.locked) == (0.31, False, True, True)
     assert found.load is not None
+
+
+def test_an_owner_can_name_every_vital_and_none_that_there_is_not(tmp_path: Path):
+    assert VitalsSettings().tell == Vitals.__struct_fields__
+    (tmp_path / "agent.toml").write_text('[vitals]\ntell = ["lod"]\n', "utf-8")
+    with pytest.raises(BadSettings, match="lod"):
+        load(tmp_path)
+
+
+@pytest.mark.asyncio
+async def test_a_device_that_may_tell_nothing_says_so_once_so_that_nothing_older_counts():
+    heard: list[Message] = []
+    told = asyncio.Event()
+
+    def say(message: Message) -> bool:
+        heard.append(message)
+        told.set()
+        return True
+
+    telling = asyncio.create_task(tell(Vitals, say))
+    await asyncio.wait_for(told.wait(), 5.0)
+    telling.cancel()
+
+    assert heard == [VitalsTold(Vitals())]
 
 
 def test_what_the_owner_does_not_let_be_told_stays_on_the_device(tmp_path: Path):

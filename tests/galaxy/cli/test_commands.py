@@ -11,7 +11,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from galaxy.cli.__main__ import app
-from galaxy.cli.exits import CONSTELLATION_FAILED, REFUSED, UNREACHABLE
+from galaxy.cli.client import Client
+from galaxy.cli.exits import CONSTELLATION_FAILED, INTERRUPTED, REFUSED, UNREACHABLE
 from tests.galaxy.api.devices import connected
 from tests.galaxy.api.helpers import TOKEN, Node
 from tests.galaxy.api.served import Served, served
@@ -65,7 +66,8 @@ def test_a_run_that_is_watched_is_told_line_by_line_and_ends_well(node: Served, 
 
     lines = answer.stdout.splitlines()
     assert answer.exit_code == 0, answer.output
-    assert lines[0] == "a: attempt 1 on laptop"
+    assert lines[0].endswith(": 2 stars")
+    assert lines[1] == "a: attempt 1 on laptop"
     assert "plan: succeeded" in lines
     assert sum("\u25cf" in line for line in lines) == 2
 
@@ -76,6 +78,38 @@ def test_a_constellation_that_fails_is_exit_code_1(node: Served, tmp_path: Path)
 
     assert answer.exit_code == CONSTELLATION_FAILED
     assert "a: failed on laptop: it is broken" in answer.stdout
+
+
+def test_a_star_that_nobody_can_do_is_told_at_once_and_ctrl_c_says_how_to_go_on(
+    node: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupted(self: Client, constellation_id: str, after: int = 0) -> None:
+        raise KeyboardInterrupt
+
+    constellation = submitted(node, tmp_path)
+    monkeypatch.setattr(Client, "follow", interrupted)
+    answer = galaxy(node, "watch", constellation)
+
+    lines = answer.stdout.splitlines()
+    assert lines[0] == f"{constellation}: 2 stars"
+    assert lines[1] == "a waits: no device has joined"
+    assert answer.exit_code == INTERRUPTED
+    assert answer.stderr == f"it goes on: galaxy watch {constellation}, galaxy cancel {constellation}\n"
+
+
+def test_what_a_tool_takes_is_told_and_one_that_is_not_there_is_compared(node: Served):
+    node.begin(worker)
+
+    assert json.loads(galaxy(node, "devices", "get", "laptop", "--tool", "work").stdout)["name"] == "work"
+    refused = galaxy(node, "devices", "get", "laptop", "--tool", "wrk")
+    assert (refused.exit_code, refused.stderr) == (REFUSED, "laptop has no tool wrk; it has work\n")
+
+
+def test_a_token_that_is_wrong_is_told_where_it_comes_from(node: Served):
+    refused = galaxy(node, "list", token="wrong")
+
+    assert refused.exit_code == REFUSED
+    assert "export GALAXY_TOKEN=..., or --token" in refused.stderr
 
 
 def test_watching_what_has_ended_tells_it_all_and_ends_as_it_did(node: Served, tmp_path: Path):
