@@ -139,8 +139,11 @@ def doctor(
         typer.echo(json.dumps([each._asdict() for each in found], indent=2))
         return
     table = Table("tool", "effect", "state", "why, and what to do")
+    said = ""
     for each in found:
-        table.add_row(*("".join(sign if sign.isprintable() else " " for sign in word) for word in each))
+        row = each._replace(why="as above") if each.why and each.why == said else each
+        table.add_row(*("".join(sign if sign.isprintable() else " " for sign in word) for word in row))
+        said = each.why
     Console(markup=False, highlight=False).print(table)  # [edge] is a table of agent.toml here
 
 
