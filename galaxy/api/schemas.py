@@ -87,7 +87,8 @@ class StarIn(Strict):
     tool: ToolName | None = Field(default=None, description="needed unless there is an `instruction`")
     instruction: InstructionIn | None = None
     arguments: JsonObject = Field(
-        default={}, description='May hold bindings: {"$from": "star", "pointer": "/json/pointer"}'
+        default={},
+        description='May hold bindings: {"$from": "star", "pointer": "/json/pointer"}; or {"$text": ["so ", binding]}',
     )
     title: Text = ""
     needs: NeedsIn | None = None

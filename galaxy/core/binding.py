@@ -12,6 +12,7 @@ from protocol.vocabulary import ARTIFACT, FRAME_BYTES_MAX
 from .star import Binding
 
 FROM = "$from"
+TEXT = "$text"  # {"$text": [parts]}: one text of texts and bindings, each other value as JSON
 DEPTH_MAX = 64
 ARGUMENTS_BYTES_MAX = FRAME_BYTES_MAX // 2  # what is larger could not be sent to a device
 
@@ -101,8 +102,14 @@ def _replaced(value: Any, document_of: Callable[[str], Any]) -> Any:
                 return pointed(document, pointer)
             except PointerError as exc:
                 raise BindingError(f"in the result of {source}, {exc}") from None
+        case {"$text": list(parts)} if len(value) == 1:
+            return "".join(_as_text(_replaced(part, document_of)) for part in parts)
         case dict():
             return {key: _replaced(item, document_of) for key, item in value.items()}
         case list():
             return [_replaced(item, document_of) for item in value]
     return value
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

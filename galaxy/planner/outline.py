@@ -6,7 +6,7 @@ from difflib import get_close_matches
 import msgspec
 from msgspec import Raw
 
-from ..core.binding import FROM
+from ..core.binding import FROM, TEXT
 from ..core.edit import Edit
 from ..core.goal import Answer, Done, Fact, FactKind, GiveUp
 from ..core.star import When
@@ -107,7 +107,8 @@ def _answered(steps: Steps, view: View) -> Answer:
         if not bound and not _has_loop(part, steps):
             return Edit((), f"no answer: step {part.name} is not there")
         parts.append(bound if _has_loop(part, steps) else bound[0])
-    return Done(Raw(msgspec.json.encode(parts if len(parts) > 1 else parts[0])), reason="the outline is done")
+    answer = {TEXT: parts} if len(parts) > 1 else parts[0]
+    return Done(Raw(msgspec.json.encode(answer)), reason="the outline is done")
 
 
 def _stars_of(reference: Reference, steps: Steps, view: View) -> list[str]:

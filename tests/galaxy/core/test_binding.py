@@ -119,3 +119,15 @@ def test_a_star_with_a_binding_to_a_failed_star_is_skipped_as_behind_any_line():
 
     assert log.states() == {"a": "failed", "b": "skipped"}
     assert ARGUMENTS_BYTES_MAX == 524_288
+
+
+def test_a_text_is_put_together_of_texts_and_results():
+    parts = ["The host ", {"$from": "a", "pointer": "/name"}, " has ", {"$from": "a", "pointer": "/cores"}, " cores"]
+    arguments = {"note": {"$text": parts}, "kept": {"$text": "no list"}}
+
+    assert [binding.pointer for binding in bindings_in(arguments)] == ["/name", "/cores"]
+    result = Raw(b'{"name": "atlas", "cores": [1, 2]}')
+    assert msgspec.json.decode(resolved(Raw(msgspec.json.encode(arguments)), {"a": result}.get)) == {
+        "note": "The host atlas has [1,2] cores",
+        "kept": {"$text": "no list"},
+    }

@@ -34,7 +34,7 @@ async def test_an_outline_without_an_answer_ends_with_nothing_to_add():
     ("answer", "told"),
     [
         ("{1/x}", {"$from": "s1", "pointer": "/x"}),
-        ("It is {1/x}.", ["It is ", {"$from": "s1", "pointer": "/x"}, "."]),
+        ("It is {1/x}.", {"$text": ["It is ", {"$from": "s1", "pointer": "/x"}, "."]}),
         ("{2}", [{"$from": "s2-1", "pointer": ""}]),
         ("all is well", "all is well"),
     ],
