@@ -109,6 +109,7 @@ def test_what_is_missing_is_said_with_what_brings_it(tmp_path: Path):
 
     assert ran.returncode == 3
     assert "adb: the system's package adb" in ran.stderr
+    assert "tests.phone: a checkout of the project as the current folder" in ran.stderr
 
 
 def test_the_constellation_names_the_address_of_the_form():

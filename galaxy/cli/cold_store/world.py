@@ -37,7 +37,6 @@ _MODULES = {
     "adbutils": "the extra `mobile`",
     "mcp": "the extra `mcp`",
     "mcp_server_git": "the package mcp-server-git, one of the project's own development",
-    "tests.phone": "a checkout of the project as the current folder: its tests have the phone",
 }
 _PROGRAMS = {
     "git": "the system's package git",
@@ -64,9 +63,10 @@ class World:
 
 def lacking() -> list[str]:
     """Return what this machine lacks for the demo, each with what brings it."""
-    sys.path.insert(0, str(Path.cwd()))  # for the phone, which is a part of the tests
-    missing = [f"{name}: {brings}" for name, brings in _MODULES.items() if not _has_module(name)]
+    missing = [f"{name}: {brings}" for name, brings in _MODULES.items() if find_spec(name) is None]
     missing += [f"{name}: {brings}" for name, brings in _PROGRAMS.items() if _found(name) is None]
+    if not Path("tests", "phone", "__main__.py").is_file():
+        missing.append("tests.phone: a checkout of the project as the current folder; the phone is one of its tests")
     if not any(shutil.which(name) for name in _BROWSERS):
         missing.append("chromium: the system's package chromium")
     return missing
@@ -163,13 +163,6 @@ def _end_adb(port: int, home: Path) -> None:
     command = [_found("adb") or "adb", "-P", str(port), "kill-server"]
     environment = {**os.environ, "HOME": str(home)}  # where the client would leave its key
     subprocess.run(command, capture_output=True, timeout=_GIT_WITHIN_S, check=False, env=environment)  # noqa: S603
-
-
-def _has_module(name: str) -> bool:
-    try:
-        return find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 def _found(program: str) -> str | None:

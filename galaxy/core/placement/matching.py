@@ -103,7 +103,7 @@ class Lexical:
 
     def scores(self, text: str, tools: Sequence[ToolSpec]) -> list[float]:
         """Return the scores, the best at most 1: as shares of what a tool of the text's own words would get."""
-        asked = set(_stems(text))
+        asked = dict.fromkeys(_stems(text))  # in their order: sums of the same numbers are then the same
         documents = [_document(tool) for tool in tools]
         holding = Counter(word for document in documents for word in document)
         rarity = {word: math.log(1.0 + len(documents) / holding[word]) for word in asked if word in holding}
