@@ -204,9 +204,8 @@ def follow(
     watched.look(first)
     if not quiet:
         out.print(f"{constellation}: {len(first['stars'])} stars" if first["stars"] else f"{constellation}: planned")
-        stuck = [star for star in first["stars"] if star["state"] == "ready" and star["wait"]]
-        for star in stuck:
-            if not star["wait"]["candidates"]:
+        for star in first["stars"]:
+            if star["state"] == "ready" and star["wait"] and not star["wait"]["candidates"]:
                 out.print(f"{star['id']} waits: {star['wait']['reason']}")
     if quiet:
         for event in client.follow(constellation):

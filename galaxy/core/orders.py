@@ -96,20 +96,9 @@ def called_with(star: Star, bound: Raw) -> Raw:
     """Return the arguments of a star's call: those of an instruction are its words, limits, and inputs."""
     if star.instruction is None:
         return bound
-    said = star.instruction
-    return Raw(
-        msgspec.json.encode(
-            _Instruct(
-                text=said.text,
-                tips=said.tips,
-                tools=said.tools,
-                steps_max=said.steps_max,
-                tokens_max=said.tokens_max,
-                output=said.output,
-                inputs=bound,
-            )
-        )
-    )
+    said = msgspec.structs.asdict(star.instruction)
+    del said["match"]  # how its tools were found is nothing to the device
+    return Raw(msgspec.json.encode(_Instruct(inputs=bound, **said)))
 
 
 def dispatched(star: Star, event: StarLeased, bound: Raw | None) -> Dispatch:

@@ -97,8 +97,9 @@ def test_a_star_that_nobody_can_do_is_told_at_once_and_ctrl_c_says_how_to_go_on(
     assert answer.stderr == f"it goes on: galaxy watch {constellation}, galaxy cancel {constellation}\n"
 
 
-def test_what_a_tool_takes_is_told_and_one_that_is_not_there_is_compared(node: Served):
+def test_what_a_tool_takes_is_told_and_one_that_is_not_there_is_compared(node: Served, tmp_path: Path):
     node.begin(worker)
+    assert galaxy(node, "run", written(tmp_path, PLAN), "--watch").exit_code == 0  # by now the device is here
 
     assert json.loads(galaxy(node, "devices", "get", "laptop", "--tool", "work").stdout)["name"] == "work"
     refused = galaxy(node, "devices", "get", "laptop", "--tool", "wrk")
